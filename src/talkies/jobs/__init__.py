@@ -1,0 +1,1 @@
+"""The durable queue: jobs survive crashes, none is lost and none is done twice."""

@@ -1,0 +1,1 @@
+"""Pictures, sound and film in and out: decoded within limits, streamed, never half-written."""

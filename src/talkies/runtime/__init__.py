@@ -1,0 +1,1 @@
+"""How a model runs on the machine at hand: precision, offload, quantisation, caching, compilation, parallelism."""

@@ -1,0 +1,1 @@
+"""From noise to latents: schedules, guidance, the long-video loop. Frozen values, no hidden state."""

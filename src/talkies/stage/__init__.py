@@ -1,0 +1,1 @@
+"""Synthetic people who talk to each other, with exact truth for everything."""
