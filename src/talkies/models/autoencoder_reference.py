@@ -1,0 +1,219 @@
+"""A video autoencoder that is always given one reference frame, and carries only what changed since.
+
+The decoder warps the reference by a predicted flow and blends in new pixels (the inside of a mouth, a closed eye, what
+a moving head uncovers). Identity, colour and background come from the reference by construction, for a film of any
+length, and the latents stay small. Four frames share one latent frame; the first frame has one of its own (4n+1).
+Related work: First Order Motion Model (NeurIPS 2019) and LIA (ICLR 2022) warp features from one picture by sparse
+motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
+
+
+@dataclass
+class DecodedFrames(BaseOutput):
+    """`sample`: `[B, 3, F, H, W]` in [-1, 1]."""
+
+    sample: Tensor
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a skip; starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return x + self.conv2(F.silu(self.norm2(h)))
+
+
+class Pyramid(nn.Module):
+    """Pixels at 1/4, 1/8 and 1/16: `[N, c, H, W]` -> three feature maps."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.fine = nn.Sequential(nn.Conv2d(in_channels * 16, fine, 3, padding=1), ResidualBlock(fine))
+        self.middle = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
+        self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 2, 2), ResidualBlock(coarse))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        fine = self.fine(F.pixel_unshuffle(pixels, 4))
+        middle = self.middle(fine)
+        return fine, middle, self.coarse(middle)
+
+
+class WarpingDecoder(nn.Module):
+    """Latents and the reference's features -> flow, mask and new pixels for four frames."""
+
+    def __init__(self, latent_channels: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.coarse_in = nn.Sequential(nn.Conv2d(latent_channels, coarse, 3, padding=1), ResidualBlock(coarse))
+        self.coarse = nn.Sequential(
+            nn.Conv2d(2 * coarse, coarse, 3, padding=1), ResidualBlock(coarse), ResidualBlock(coarse)
+        )
+        self.to_middle = nn.ConvTranspose2d(coarse, middle, 2, 2)
+        self.middle = nn.Sequential(
+            nn.Conv2d(2 * middle, middle, 3, padding=1), ResidualBlock(middle), ResidualBlock(middle)
+        )
+        self.to_fine = nn.ConvTranspose2d(middle, fine, 2, 2)
+        self.fine = nn.Sequential(
+            nn.Conv2d(2 * fine, fine, 3, padding=1), ResidualBlock(fine), nn.GroupNorm(8, fine), nn.SiLU()
+        )
+        self.flow = nn.Conv2d(fine, 2 * FRAMES, 3, padding=1)
+        self.pixels = nn.Conv2d(fine, 3 * FRAMES * 16, 3, padding=1)
+        self.mask = nn.Conv2d(fine, FRAMES * 16, 3, padding=1)
+        for head in (self.flow, self.pixels, self.mask):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+        nn.init.constant_(self.mask.bias, -2.0)  # type: ignore[arg-type]  # start by showing the warped reference
+
+    def forward(self, z: Tensor, pyramid: tuple[Tensor, Tensor, Tensor], reference: Tensor) -> Tensor:
+        """`z [N, c, h, w]`, pyramid and `reference [N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
+        fine, middle, coarse = pyramid
+        h = self.coarse(torch.cat([self.coarse_in(z), coarse], 1))
+        h = self.middle(torch.cat([self.to_middle(h), middle], 1))
+        h = self.fine(torch.cat([self.to_fine(h), fine], 1))
+        N, _, H, W = reference.shape
+        flow = F.interpolate(self.flow(h).float() * 8, size=(H, W), mode="bilinear", align_corners=False)
+        warped = warp(reference.float().repeat_interleave(FRAMES, 0), flow.reshape(N * FRAMES, 2, H, W))
+        pixels = F.pixel_shuffle(self.pixels(h).float(), 4).reshape(N, FRAMES, 3, H, W)
+        mask = torch.sigmoid(F.pixel_shuffle(self.mask(h).float(), 4)).reshape(N, FRAMES, 1, H, W)
+        return torch.lerp(warped.reshape(N, FRAMES, 3, H, W), pixels, mask)
+
+
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels), bilinearly."""
+    H, W = picture.shape[-2:]
+    y = torch.arange(H, device=flow.device, dtype=flow.dtype)[:, None]
+    x = torch.arange(W, device=flow.device, dtype=flow.dtype)[None]
+    grid = torch.stack([(x + flow[:, 0] + 0.5) * (2 / W) - 1, (y + flow[:, 1] + 0.5) * (2 / H) - 1], -1)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+class AutoencoderReference(ModelMixin, ConfigMixin):
+    """Reference-conditioned video autoencoder: 16x in space, 4x in time.
+
+    Args:
+        latent_channels: Channels of the latents, `z`.
+        reference_channels: Channels of what `encode_reference` tells the transformer about the reference frame.
+        widths: Channels at 1/4, 1/8 and 1/16 of the resolution.
+        latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
+            `AutoencoderKLWan`); the pipeline normalises by them.
+        reference_mean, reference_std: The same for the reference features; applied by `encode_reference`.
+    """
+
+    _supports_gradient_checkpointing = False
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 24,
+        reference_channels: int = 48,
+        widths: tuple[int, int, int] = (96, 160, 224),
+        latents_mean: list[float] | None = None,
+        latents_std: list[float] | None = None,
+        reference_mean: list[float] | None = None,
+        reference_std: list[float] | None = None,
+        scale_factor_spatial: int = 16,
+        scale_factor_temporal: int = FRAMES,
+        requires_reference: bool = True,
+    ) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.motion_pyramid = Pyramid(3 * (FRAMES + 1), (fine, middle, coarse))
+        self.to_latents = nn.Sequential(nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, latent_channels, 1))
+        self.reference_pyramid = Pyramid(3, (fine, middle, coarse))
+        self.to_reference = nn.Sequential(
+            ResidualBlock(coarse), nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, reference_channels, 1)
+        )
+        self.decoder = WarpingDecoder(latent_channels, (fine, middle, coarse))
+
+    def encode(self, x: Tensor, reference: Tensor) -> AutoencoderKLOutput:
+        """Latents of a film relative to its reference frame.
+
+        Args:
+            x: `[B, 3, F, H, W]` in [-1, 1], F = 4n+1, H and W multiples of 16.
+            reference: `[B, 3, H, W]` in [-1, 1].
+
+        Returns:
+            `latent_dist` over `[B, z, n+1, H/16, W/16]`.
+
+        Raises:
+            ValueError: F is not 4n+1, or a side is no multiple of 16.
+        """
+        B, _, frames, H, W = x.shape
+        if frames % FRAMES != 1:
+            raise ValueError(f"a film of {frames} frames cannot be encoded: their number must be 4n+1")
+        self._check_size(H, W)
+        first = x[:, :, :1].expand(-1, -1, FRAMES, -1, -1)  # one frame, four times
+        groups = torch.cat([first, x[:, :, 1:]], 2).unflatten(2, (-1, FRAMES))  # [B, 3, T, 4, H, W]
+        T = groups.shape[2]
+        mean = self.encode_groups(
+            groups.permute(0, 2, 3, 1, 4, 5).reshape(B * T, 3 * FRAMES, H, W), reference.repeat_interleave(T, 0)
+        )
+        mean = mean.unflatten(0, (B, T)).transpose(1, 2).float()  # [B, z, T, h, w]
+        noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
+        return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))
+
+    def encode_groups(self, groups: Tensor, reference: Tensor) -> Tensor:
+        """Four frames each, `[N, 12, H, W]`, and their references `[N, 3, H, W]` -> `[N, z, h, w]`."""
+        return self.to_latents(self.motion_pyramid(torch.cat([groups, reference], 1).to(self.dtype))[2])
+
+    def encode_reference(self, reference: Tensor) -> Tensor:
+        """What the transformer is told about the reference frame: `[B, 3, H, W]` -> `[B, c_ref, H/16, W/16]`."""
+        self._check_size(*reference.shape[-2:])
+        features = self.reference_features(reference).float()
+        if self.config.reference_mean is None:
+            return features
+        mean = features.new_tensor(self.config.reference_mean)[:, None, None]
+        std = features.new_tensor(self.config.reference_std)[:, None, None]
+        return (features - mean) / std
+
+    def reference_features(self, reference: Tensor) -> Tensor:
+        """`encode_reference` before normalisation."""
+        return self.to_reference(self.reference_pyramid(reference.to(self.dtype))[2])
+
+    def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
+        """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.
+
+        Args:
+            z: `[B, z, T, h, w]`; latent frame 0 gives one video frame, every other four.
+            reference: `[B, 3, H, W]` in [-1, 1].
+
+        Returns:
+            `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
+        """
+        T = z.shape[2]
+        pyramid = self.reference_pyramid(reference.to(self.dtype))
+        frames = []
+        for k in range(T):  # one at a time: memory constant in T
+            decoded = self.decoder(z[:, :, k].to(self.dtype), pyramid, reference)  # [B, 4, 3, H, W]
+            frames.append(decoded[:, :1] if k == 0 else decoded)
+        sample = torch.cat(frames, 1).transpose(1, 2).clamp(-1, 1)
+        return DecodedFrames(sample=sample) if return_dict else (sample,)
+
+    def _check_size(self, H: int, W: int) -> None:
+        if H % 16 or W % 16:
+            raise ValueError(f"{W}x{H} cannot be encoded: both sides must be multiples of 16")
