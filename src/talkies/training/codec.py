@@ -1,0 +1,277 @@
+"""Trains `AutoencoderReference` on composites of single performers (recipe stage 0).
+
+    python -m talkies.training.codec recipe.yaml
+
+Loss: weighted L1 on pixels and on their gradients, the mouth and the face counting more; latents are kept near unit
+scale and noised, so that a generator's small errors stay small; a linear probe at the mouth predicts the face units
+from latents and reference features, so that what lips do is linear in what the transformer has to generate.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.stage.performance import FACE_UNITS
+from talkies.training.composites import Composer, Composite, Track, find_tracks
+
+
+class CodecRecipe(BaseModel):
+    """Everything that decides a codec run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracks: list[Path]
+    validation: list[str] = Field(description="Track names that begin so are held out (whole people).")
+    output: Path
+    latent_channels: int = 24
+    reference_channels: int = 48
+    widths: tuple[int, int, int] = (96, 160, 224)
+    crop: int = 96
+    batch_size: int = 8
+    learning_rate: float = 4e-4
+    weight_decay: float = 0.01
+    warmup_steps: int = 100
+    decay_minutes: float = Field(0.0, description="Linear decay to zero over the last minutes of the run.")
+    minutes: float = 60.0
+    threads: int = 1
+    mouth_weight: float = 10.0
+    face_weight: float = 2.0
+    probe_weight: float = 0.1
+    latent_noise: float = 0.1
+    ema: float = 0.999
+    seed: int = 0
+    report_minutes: float = 3.0
+
+
+@dataclass
+class Batch:
+    group: Tensor  # [N, 4, 3, S, S]
+    reference: Tensor  # [N, 3, S, S]
+    weight: Tensor  # [N, 4, 1, S, S]
+    mouth: Tensor  # [N, 4, 4]
+    reference_mouth: Tensor  # [N, 4]
+    units: Tensor  # [N, 5, 52]
+
+
+def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> Batch:
+    """Stacks draws and turns their boxes into loss weights."""
+    size = draws[0].reference.shape[-1]
+    weight = np.ones((len(draws), 4, 1, size, size), np.float32)
+    for n, draw in enumerate(draws):
+        for k in range(4):
+            for box, value, margin in ((draw.face[k], face_weight, 2), (draw.mouth[k], mouth_weight, 4)):
+                x0, y0 = (max(0, int(v) - margin) for v in box[:2])
+                x1, y1 = (max(0, int(v) + margin + 1) for v in box[2:])
+                weight[n, k, 0, y0:y1, x0:x1] = value
+
+    def stack(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(draw, name) for draw in draws]).astype(np.float32))
+
+    return Batch(
+        stack("group"), stack("reference"), torch.from_numpy(weight), stack("mouth"), stack("reference_mouth"),
+        stack("units"),
+    )  # fmt: skip
+
+
+class Probe(nn.Module):
+    """Linear read-out of face units at the mouth: used in training only, kept beside the checkpoint."""
+
+    def __init__(self, latent_channels: int, reference_channels: int) -> None:
+        super().__init__()
+        units = len(FACE_UNITS)
+        self.film = nn.Linear(latent_channels + reference_channels, 4 * units)
+        self.still = nn.Linear(reference_channels, units)
+
+    def forward(self, z: Tensor, reference: Tensor, batch: Batch) -> Tensor:
+        """Mean squared error of the units, `[]`."""
+        size = batch.reference.shape[-1]
+        at_film = _look_up(z.float(), batch.mouth.mean(1), size)
+        at_still = _look_up(reference.float(), batch.reference_mouth, size)
+        at_both = torch.cat([at_film, _look_up(reference.float(), batch.mouth.mean(1), size)], 1)
+        film = self.film(at_both).unflatten(1, (4, -1))  # [N, 4, 52]
+        return (film - batch.units[:, :4]).pow(2).mean() + (self.still(at_still) - batch.units[:, 4]).pow(2).mean()
+
+
+def _look_up(features: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """`features [N, C, h, w]` at the middle of `boxes [N, 4]` (pixels of a `size` crop) -> `[N, C]`."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / size - 1  # [N, 2] in [-1, 1]
+    return F.grid_sample(features, centre[:, None, None], align_corners=False, padding_mode="border")[:, :, 0, 0]
+
+
+def reconstruction_loss(decoded: Tensor, batch: Batch) -> Tensor:
+    """Weighted L1 of pixels and, by half, of their differences to the next pixel."""
+    weight = batch.weight
+    error = decoded - batch.group
+    across = (error[..., 1:] - error[..., :-1]).abs() * weight[..., 1:]
+    down = (error[..., 1:, :] - error[..., :-1, :]).abs() * weight[..., 1:, :]
+    return ((error.abs() * weight).sum() + 0.5 * (across.sum() + down.sum())) / (weight.sum() * 3)
+
+
+class CodecTrainer:
+    """The loop: resumes by itself from `output`, stops after `minutes` of computing."""
+
+    def __init__(self, recipe: CodecRecipe) -> None:
+        self.recipe = recipe
+        torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        tracks = [track for folder in recipe.tracks for track in find_tracks(folder)]
+        held_out = tuple(recipe.validation)
+        self.training = [t for t in tracks if not t.path.name.startswith(held_out)]
+        self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
+        self.model = AutoencoderReference(recipe.latent_channels, recipe.reference_channels, recipe.widths)
+        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.probe = Probe(recipe.latent_channels, recipe.reference_channels)
+        self.parameters = {
+            **{f"model.{k}": v for k, v in self.model.named_parameters()},
+            **{f"probe.{k}": v for k, v in self.probe.named_parameters()},
+        }
+        self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay, foreach=True
+        )
+        self.step, self.seconds = 0, 0.0
+        self._resume()
+
+    def run(self) -> None:
+        """Trains, reports and checkpoints until the minutes are used up."""
+        recipe = self.recipe
+        composer = Composer(self.training, recipe.crop)
+        rng = np.random.default_rng([recipe.seed, self.step])
+        last_report, smooth = self.seconds, None
+        print(f"{len(self.training)} tracks to train on, {len(self.validation)} held out", flush=True)  # noqa: T201
+        while self.seconds < recipe.minutes * 60:
+            began = time.perf_counter()
+            self._set_learning_rate()
+            batch = collate(
+                [composer.draw(rng) for _ in range(recipe.batch_size)], recipe.mouth_weight, recipe.face_weight
+            )
+            loss = self._train_step(batch)
+            self.seconds += time.perf_counter() - began
+            self.step += 1
+            smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+            if self.seconds - last_report > recipe.report_minutes * 60 or self.seconds >= recipe.minutes * 60:
+                last_report = self.seconds
+                self._save()
+                self._report(smooth)
+
+    def _train_step(self, batch: Batch) -> float:
+        recipe = self.recipe
+        with torch.autocast("cpu", torch.bfloat16):
+            group = batch.group.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+            reference = batch.reference.contiguous(memory_format=torch.channels_last)
+            z = self.model.encode_groups(group, reference)
+            pyramid = self.model.reference_pyramid(reference)
+            told = self.model.to_reference(pyramid[2])
+            decoded = self.model.decoder(z + recipe.latent_noise * torch.randn_like(z), pyramid, reference)
+        size = (z.float().pow(2).mean() - 1).clamp_min(0) + (told.float().pow(2).mean() - 1).clamp_min(0)
+        loss = reconstruction_loss(decoded, batch) + 1e-3 * size + recipe.probe_weight * self.probe(z, told, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        keep = min(recipe.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - keep)
+        return float(loss.detach())
+
+    def _set_learning_rate(self) -> None:
+        recipe = self.recipe
+        rate = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps)
+        if recipe.decay_minutes:
+            rate *= float(np.clip((recipe.minutes * 60 - self.seconds) / (recipe.decay_minutes * 60), 0.02, 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def evaluation_model(self) -> AutoencoderReference:
+        """A copy with the averaged weights."""
+        model = AutoencoderReference.from_config(self.model.config)
+        model.load_state_dict({k[6:]: v for k, v in self.ema.items() if k.startswith("model.")})
+        return model.to(memory_format=torch.channels_last).eval()
+
+    def _report(self, loss: float | None) -> None:
+        everywhere, mouth, still, still_mouth = evaluate(self.evaluation_model(), self.validation)
+        row = {
+            "minutes": round(self.seconds / 60, 1), "step": self.step, "samples": self.step * self.recipe.batch_size,
+            "loss": round(loss or 0.0, 4), "psnr": everywhere, "psnr_mouth": mouth,
+            "psnr_still": still, "psnr_mouth_still": still_mouth,
+        }  # fmt: skip
+        print(json.dumps(row), flush=True)  # noqa: T201
+        with (self.recipe.output / "log.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+
+    def _save(self) -> None:
+        recipe = self.recipe
+        recipe.output.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().contiguous() for k, v in self.parameters.items()}
+        state |= {f"ema.{k}": v.contiguous() for k, v in self.ema.items()}
+        for name, parameter in self.parameters.items():
+            if moments := self.optimizer.state.get(parameter):
+                state |= {f"exp_avg.{name}": moments["exp_avg"].contiguous()}
+                state |= {f"exp_avg_sq.{name}": moments["exp_avg_sq"].contiguous()}
+        partial = recipe.output / "state.safetensors.part"
+        save_file(state, partial, {"step": str(self.step), "seconds": str(self.seconds)})
+        partial.rename(recipe.output / "state.safetensors")
+
+    def _resume(self) -> None:
+        path = self.recipe.output / "state.safetensors"
+        if not path.exists():
+            return
+        from safetensors import safe_open
+
+        state = load_file(path)
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+        self.step, self.seconds = int(about["step"]), float(about["seconds"])
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state[name])
+                self.ema[name].copy_(state[f"ema.{name}"])
+                self.optimizer.state[parameter] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": state[f"exp_avg.{name}"].clone(memory_format=torch.preserve_format),
+                    "exp_avg_sq": state[f"exp_avg_sq.{name}"].clone(memory_format=torch.preserve_format),
+                }
+
+
+def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) -> tuple[float, float, float, float]:
+    """PSNR in dB on plain composites: everywhere, in mouth boxes, and both for the reference shown as a still."""
+    composer, rng = Composer(tracks, 128, augment=False), np.random.default_rng(1)
+    sums = np.zeros((2, 2))
+    pixels = np.zeros(2)
+    for _ in range(draws):
+        batch = collate([composer.draw(rng)], 2.0, 1.0)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            z = model.encode_groups(batch.group.flatten(1, 2), batch.reference)
+            decoded = model.decoder(z, model.reference_pyramid(batch.reference), batch.reference).clamp(-1, 1)
+        inside = (batch.weight > 1).float()
+        for row, shown in enumerate((decoded, batch.reference[:, None].expand_as(decoded))):
+            error = ((shown - batch.group) / 2).pow(2).mean(2, keepdim=True)
+            sums[row] += float(error.sum()), float((error * inside).sum())
+        pixels += inside.numel(), float(inside.sum())
+    decibels = -10 * np.log10(sums / pixels)
+    return tuple(round(float(v), 2) for v in decibels.flatten())  # type: ignore[return-value]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the recipe named on the command line."""
+    (path,) = sys.argv[1:] if arguments is None else arguments
+    settings: dict[str, Any] = yaml.safe_load(Path(path).read_text())
+    CodecTrainer(CodecRecipe(**settings)).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Endless composites for the codec: one performer's track over another background, moved, recoloured, degraded.
+
+Every draw is a crop with one person: four consecutive frames, a reference frame from elsewhere in the same track, and
+where the mouth and the face are. All of it is a function of the generator's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.domain.errors import InputError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One performer on a transparent ground.
+
+    Attributes:
+        path: `.npy` file of RGBA frames, colours multiplied by alpha, uint8 `[F, H, W, 4]`; labels beside it as `.npz`.
+    """
+
+    path: Path
+
+    @cached_property
+    def frames(self) -> Array:
+        """`[F, H, W, 4]` uint8, memory-mapped."""
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+
+    @cached_property
+    def labels(self) -> dict[str, Array]:
+        """`mouth_box [F, 4]`, `face_box [F, 4]` (x0, y0, x1, y1 in pixels) and `face_units [F, 52]`."""
+        with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
+            return {name: labels[name] for name in ("mouth_box", "face_box", "face_units")}
+
+
+def find_tracks(folder: Path) -> list[Track]:
+    """All tracks below a folder, in the order of their names.
+
+    Raises:
+        InputError: There are none.
+    """
+    tracks = [Track(path) for path in sorted(folder.rglob("*.npy")) if path.with_suffix(".npz").exists()]
+    if not tracks:
+        raise InputError(f"no tracks in {folder}", "Render some first: talkies stage tracks --out DIR")
+    return tracks
+
+
+@dataclass(frozen=True)
+class Composite:
+    """One draw; pixels are float32 in [-1, 1], boxes in pixels of the crop."""
+
+    group: Array  # [4, 3, S, S]
+    reference: Array  # [3, S, S]
+    mouth: Array  # [4, 4]
+    face: Array  # [4, 4]
+    reference_mouth: Array  # [4]
+    units: Array  # [5, 52]: four frames, then the reference
+
+
+class Composer:
+    """Draws composites.
+
+    Args:
+        tracks: Performers to draw from.
+        size: Side of the square crop in pixels, a multiple of 16.
+        augment: Vary background, colour, sharpness, scale and motion (training) or only compose (validation).
+    """
+
+    def __init__(self, tracks: Sequence[Track], size: int = 96, augment: bool = True) -> None:
+        self.tracks, self.size, self.augment = tracks, size, augment
+        bank = np.random.default_rng(7)
+        self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
+
+    def draw(self, rng: np.random.Generator) -> Composite:
+        """One composite; the generator decides everything."""
+        track = self.tracks[int(rng.integers(len(self.tracks)))]
+        count, _, width = track.frames.shape[:3]
+        start = int(rng.integers(0, count - 4))
+        moving = not (self.augment and rng.random() < 0.12)  # else a still group, as latent frame 0 is
+        times = [start + (k if moving else 0) for k in range(4)] + [int(rng.integers(0, count))]
+        labels = track.labels
+        flip = bool(self.augment and rng.random() < 0.5)
+        frame = self._framing(labels["mouth_box"][times[4]], rng)
+        sway = self._sway(rng)
+        camera = self._sway(rng, 0.6) if self.augment and rng.random() < 0.25 else np.zeros((5, 4))
+        background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
+        ground = self._ground(background, rng)
+        pictures, mouths, faces = [], [], []
+        for k, t in enumerate(times):
+            body = frame @ _similarity(sway[k], width / 2)
+            lens = _similarity(camera[k], self.size / 2)
+            affine = lens @ body
+            person = cv2.warpAffine(
+                np.ascontiguousarray(track.frames[t]),
+                affine[:2],
+                (self.size, self.size),
+                flags=cv2.INTER_AREA if affine[0, 0] < 1 else cv2.INTER_LINEAR,
+            ).astype(np.float32)
+            scenery = cv2.warpAffine(ground, lens[:2], (self.size, self.size), borderMode=cv2.BORDER_REFLECT)
+            alpha = person[..., 3:] / 255
+            pictures.append(person[..., :3] + scenery * (1 - alpha))
+            mouths.append(_move_box(labels["mouth_box"][t], affine))
+            faces.append(_move_box(labels["face_box"][t], affine))
+        film = np.stack(pictures) / 255
+        if self.augment:
+            film = degrade(recolour(film, rng), rng)
+        mouth, face = np.stack(mouths), np.stack(faces)
+        if flip:
+            film = film[:, :, ::-1]
+            mouth, face = (
+                np.stack([self.size - b[:, 2], b[:, 1], self.size - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
+            )
+        film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
+        return Composite(film[:4], film[4], mouth[:4], face[:4], mouth[4], labels["face_units"][times])
+
+    def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
+        """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""
+        scale = float(np.exp(rng.uniform(np.log(0.65), np.log(1.6)))) if self.augment else 1.0
+        tilt = rng.normal(0, 5) if self.augment else 0.0
+        spread = self.size * 0.28
+        x, y = (mouth[0] + mouth[2]) / 2, (mouth[1] + mouth[3]) / 2
+        target = self.size / 2 + (rng.uniform(-spread, spread, 2) if self.augment else np.array([0.0, 12.0]))
+        matrix = np.eye(3)
+        matrix[:2] = cv2.getRotationMatrix2D((float(x), float(y)), float(tilt), scale)
+        matrix[:2, 2] += target - np.array([x, y])
+        return matrix
+
+    def _sway(self, rng: np.random.Generator, strength: float = 1.0) -> Array:
+        """`[5, 4]`: x, y in pixels, tilt in degrees, log scale; smooth over the group, anything for the reference."""
+        if not self.augment or rng.random() < 0.4:
+            return np.zeros((5, 4))
+        unit = np.array([3.0, 2.0, 2.0, 0.02]) * strength
+        start, speed = rng.normal(0, 1, 4) * unit, rng.normal(0, 0.12, 4) * unit
+        group = start + np.arange(4)[:, None] * speed
+        return np.concatenate([group, np.zeros((1, 4))])
+
+    def _ground(self, background: Array, rng: np.random.Generator) -> Array:
+        side = int(rng.integers(self.size // 2, background.shape[0] - 1)) if self.augment else self.size
+        y, x = rng.integers(0, background.shape[0] - side, 2)
+        return cv2.resize(background[y : y + side, x : x + side], (self.size, self.size), interpolation=cv2.INTER_AREA)
+
+
+def _similarity(motion: Array, centre: float) -> Array:
+    x, y, tilt, log_scale = motion
+    matrix = np.eye(3)
+    matrix[:2] = cv2.getRotationMatrix2D((centre, centre), float(tilt), float(np.exp(log_scale)))
+    matrix[:2, 2] += (x, y)
+    return matrix
+
+
+def _move_box(box: Array, affine: Array) -> Array:
+    corners = np.array([[box[0], box[1], 1], [box[2], box[1], 1], [box[0], box[3], 1], [box[2], box[3], 1]]).T
+    moved = (affine @ corners)[:2]
+    return np.concatenate([moved.min(1), moved.max(1)]).astype(np.float32)
+
+
+def recolour(film: Array, rng: np.random.Generator) -> Array:
+    """The same camera for all frames: `[N, H, W, 3]` in [0, 1] under another exposure, tint, saturation and curve."""
+    film = np.clip(film, 0, 1) ** float(np.exp(rng.normal(0, 0.25)))
+    grey = film.mean(-1, keepdims=True)
+    film = grey + (film - grey) * float(rng.choice([rng.uniform(0.4, 1.4), 0.0], p=[0.94, 0.06]))
+    film = film * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32) * float(np.exp(rng.normal(0, 0.15)))
+    middle = rng.uniform(0.3, 0.6)
+    return np.clip((film - middle) * rng.uniform(0.75, 1.25) + middle + rng.normal(0, 0.04), 0, 1)
+
+
+def degrade(film: Array, rng: np.random.Generator) -> Array:
+    """The same lens and the same codec for all frames: soft, oversharpened or compressed."""
+    kind = rng.random()
+    if kind < 0.30:
+        sigma = float(rng.uniform(0.3, 1.3))
+        return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in film])
+    if kind < 0.45:
+        amount = float(rng.uniform(0.2, 0.8))
+        return np.stack([np.clip(f + amount * (f - cv2.GaussianBlur(f, (0, 0), 1.0)), 0, 1) for f in film])
+    if kind < 0.60:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 92))]
+        return np.stack([_jpeg(frame, quality) for frame in film])
+    return film
+
+
+def _jpeg(frame: Array, quality: list[int]) -> Array:
+    _, data = cv2.imencode(".jpg", (frame * 255).astype(np.uint8), quality)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255
+
+
+def procedural_background(rng: np.random.Generator, side: int = 256) -> Array:
+    """A picture that could stand behind somebody: planes, frames, gradients, foliage-like noise; `[S, S, 3]` 0..255."""
+    base = rng.uniform(30, 220, 3)
+    picture = np.ones((side, side, 3), np.float32) * base.astype(np.float32)
+    for sigma in (side / 4, side / 10, side / 30, side / 90):
+        cells = max(2, int(side / sigma))
+        noise = cv2.resize(rng.standard_normal((cells, cells, 3)).astype(np.float32), (side, side))
+        tint = rng.uniform(0, 1)
+        picture += rng.gamma(1.0, 14.0) * (noise * tint + noise[..., :1] * (1 - tint))
+    for _ in range(int(rng.integers(0, 14))):
+        colour = tuple(float(c) for c in np.clip(base * rng.uniform(0.2, 1.8) * rng.uniform(0.7, 1.3, 3), 0, 255))
+        corner = rng.uniform(-0.2, 1.1, 2) * side
+        far = corner + rng.exponential(0.25, 2) * side
+        if rng.random() < 0.7:
+            cv2.rectangle(picture, corner.astype(int).tolist(), far.astype(int).tolist(), colour, -1, cv2.LINE_AA)
+        else:
+            cv2.line(picture, corner.astype(int).tolist(), far.astype(int).tolist(), colour, int(rng.integers(1, 12)))
+    blur = rng.choice([0.0, rng.uniform(0.5, 10)], p=[0.3, 0.7])
+    if blur:
+        picture = cv2.GaussianBlur(picture, (0, 0), float(blur))
+    return np.clip(picture, 0, 255).astype(np.float32)
