@@ -1,0 +1,140 @@
+"""Who speaks where: person localisation and L-RoPE for any number of people (MultiTalk, sections 3.2-3.3).
+
+Every video token gets a *label*, a real number, from the person it belongs to; every audio token gets the label of the
+person it comes from. The labels are positions of a one-dimensional rotary embedding, so a video token attends most to
+the audio whose label lies near its own.
+
+Names used in shapes: B batch, N people, T token frames, R tokens in one frame, H heads, D channels of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+
+from talkies.domain.errors import InputError
+
+PERSON_LABEL_RANGE = 4.0
+"""Labels of person i lie in [20 i, 20 i + 4] (supplement: 0-4 and 20-24)."""
+PERSON_LABEL_STRIDE = 20.0
+BACKGROUND_LABEL = 12.0
+ROTARY_BASE = 10000.0
+_MIN_MAX_EPSILON = 1e-8
+_VALUE_ALIGNMENT = 8
+
+
+def person_tokens(person_masks: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Brings masks to token resolution by nearest neighbour.
+
+    Args:
+        person_masks: `[B, N+1, H, W]`, the people in order, then the background; a pixel belongs where the value is
+            above zero. Any H and W.
+        grid: Tokens along height and width of one frame.
+
+    Returns:
+        `[B, N+1, R]` boolean.
+    """
+    tokens = F.interpolate(person_masks.float(), size=grid, mode="nearest")  # [B, N+1, h, w]
+    return tokens.flatten(2) > 0  # [B, N+1, R]
+
+
+def check_person_tokens(tokens: torch.Tensor) -> None:
+    """Refuses people who own no token. The background may be empty.
+
+    Args:
+        tokens: `[B, N+1, R]` boolean, from `person_tokens`.
+
+    Raises:
+        InputError: Names the person (counted from 1) and the sample.
+    """
+    empty = (~tokens[:, :-1].any(dim=-1)).nonzero().tolist()
+    if empty:
+        sample, person = empty[0]
+        raise InputError(
+            f"The mask of person {person + 1} covers no token of the first frame (sample {sample + 1} of "
+            f"{tokens.shape[0]}, {tokens.shape[-1]} tokens).",
+            "Give a larger region: it must contain the centre of at least one patch.",
+        )
+
+
+def person_attention_map(query: torch.Tensor, key: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """How much each video token looks at each person in the first frame.
+
+    For every token: the softmax over the first frame's keys, averaged over each mask and over the heads. This is
+    attention whose values are the masks, so fused attention gives it without the tokens x first-frame matrix.
+
+    Args:
+        query: `[B, T*R, H, D]`, after normalisation and rotary embedding.
+        key: `[B, R, H, D]` of the first frame, after normalisation and rotary embedding.
+        tokens: `[B, N+1, R]` boolean masks.
+
+    Returns:
+        `[B, N+1, T*R]` in float32. Zero for an empty mask.
+    """
+    classes = tokens.shape[1]
+    # Fused CPU attention wants values as wide as the keys, and falls back to the full matrix otherwise.
+    width = key.shape[-1] if key.device.type == "cpu" else -(-classes // _VALUE_ALIGNMENT) * _VALUE_ALIGNMENT
+    mass = []
+    for start in range(0, classes, width):
+        part = tokens[:, start : start + width]
+        value = F.pad(part.transpose(1, 2), (0, width - part.shape[1])).to(key.dtype)  # [B, R, width]
+        out = dispatch_attention_fn(
+            query, key, value[:, :, None].expand(-1, -1, key.shape[2], -1), backend=AttentionBackendName.NATIVE
+        )  # [B, T*R, H, width]
+        mass.append(out[..., : part.shape[1]].float().mean(dim=2))  # [B, T*R, <=width]
+    # Dividing after the attention instead of before keeps half precision from rounding 1 / (size of the mask).
+    size = tokens.sum(dim=-1).clamp(min=1)  # [B, N+1]
+    return torch.cat(mass, dim=-1).transpose(1, 2) / size[..., None]  # [B, N+1, T*R]
+
+
+def video_labels(person_map: torch.Tensor) -> torch.Tensor:
+    """The label of every video token: its class is the largest row of the map, its place in the class's range is that
+    row min-max normalised over all tokens.
+
+    Args:
+        person_map: `[B, N+1, S]`, people then background.
+
+    Returns:
+        `[B, S]` in float32.
+    """
+    people = person_map[:, :-1]  # [B, N, S]
+    low, high = people.amin(dim=-1, keepdim=True), people.amax(dim=-1, keepdim=True)
+    start = PERSON_LABEL_STRIDE * torch.arange(people.shape[1], device=people.device)  # [N]
+    labels = (people - low) / (high - low + _MIN_MAX_EPSILON) * PERSON_LABEL_RANGE + start[None, :, None]
+    labels = F.pad(labels, (0, 0, 0, 1), value=BACKGROUND_LABEL)  # [B, N+1, S]
+    owner = person_map.argmax(dim=1, keepdim=True)  # [B, 1, S]
+    return labels.gather(1, owner).squeeze(1)  # [B, S]
+
+
+def audio_labels(people: int, tokens_each: int, device: torch.device | None = None) -> torch.Tensor:
+    """The labels of one frame's audio tokens, `[people * tokens_each]`: 2, 22, 42, ..., person after person."""
+    centre = PERSON_LABEL_RANGE / 2 + PERSON_LABEL_STRIDE * torch.arange(people, device=device)
+    return centre.repeat_interleave(tokens_each)
+
+
+def label_rotary(labels: torch.Tensor, head_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines of the one-dimensional rotary embedding at `labels` `[...]`, each `[..., head_dim / 2]`."""
+    exponent = torch.arange(0, head_dim, 2, device=labels.device).float() / head_dim
+    angle = labels[..., None].float() * (1.0 / ROTARY_BASE**exponent)
+    return angle.cos(), angle.sin()
+
+
+def apply_rotary(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotates interleaved channel pairs.
+
+    Args:
+        states: `[..., D]`.
+        cos: Broadcastable to `[..., D / 2]`.
+        sin: The same.
+
+    Returns:
+        `[..., D]` in the type of `states`.
+    """
+    pairs = states.float().unflatten(-1, (-1, 2))  # [..., D/2, 2]
+    if torch.compiler.is_compiling():  # inductor generates no code for complex numbers
+        first, second = pairs.unbind(-1)
+        rotated = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
+    else:  # one pass over memory instead of six
+        rotated = torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin))
+    return rotated.flatten(-2).type_as(states)

@@ -1,0 +1,590 @@
+"""MultiTalk's transformer: Wan's, with an audio cross-attention in every block, for any number of people.
+
+Single device, no state, no side effects. Parallelism, offload, quantisation and caching are applied from outside.
+
+Names used in shapes: B batch, P people who speak, T token frames, R tokens in one frame, S = T R tokens of the video,
+A audio tokens of one person in one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention import AttentionModuleMixin
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from diffusers.models.normalization import FP32LayerNorm
+from diffusers.models.transformers.transformer_wan import (
+    WanAttention,
+    WanTransformer3DModel,
+    WanTransformerBlock,
+)
+from diffusers.utils import apply_lora_scale
+from torch import nn
+
+from talkies.domain.errors import InputError
+from talkies.models.speaker_rope import (
+    apply_rotary,
+    audio_labels,
+    check_person_tokens,
+    label_rotary,
+    person_attention_map,
+    person_tokens,
+    video_labels,
+)
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines, one for each pair of channels."""
+
+
+def window_audio(features: torch.Tensor, window: int = 5, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    """Gives every frame the features of its neighbours (section 3.1: the context window).
+
+    Args:
+        features: `[..., F, S, C]`: frames, stacked encoder layers, channels.
+        window: Frames in a window; it is centred for odd numbers. Indices are clamped at the ends.
+        start: First frame wanted.
+        stop: One past the last frame wanted; may lie beyond the features, whose last frame is then repeated.
+
+    Returns:
+        `[..., stop - start, window, S, C]`.
+
+    Raises:
+        InputError: If there is no frame, or the window is not positive.
+    """
+    frames = features.shape[-3]
+    if frames == 0 or window < 1:
+        raise InputError(f"Audio features of {frames} frames cannot be cut into windows of {window}.")
+    centres = torch.arange(start, frames if stop is None else stop, device=features.device)
+    offsets = torch.arange(window, device=features.device) - window // 2
+    index = (centres[:, None] + offsets).clamp(0, frames - 1)  # [F', window]
+    return features.index_select(-3, index.flatten()).unflatten(-3, index.shape)
+
+
+class AudioProjector(nn.Module):
+    """The audio adapter: windows of speech features become a few tokens per person and latent frame (section 3.1).
+
+    Latent frame 0 covers one video frame and uses its whole window. A later latent frame covers `stride` video frames
+    and takes, of their windows: the first frame's slots up to the centre, the centre of those between, and the last
+    frame's slots from the centre on.
+    """
+
+    def __init__(
+        self, window: int, stride: int, blocks: int, channels: int, hidden_dim: int, output_dim: int, tokens: int
+    ) -> None:
+        super().__init__()
+        self.window, self.stride, self.tokens = window, stride, tokens
+        self.proj_first = nn.Linear(window * blocks * channels, hidden_dim)
+        self.proj_later = nn.Linear((window + stride - 1) * blocks * channels, hidden_dim)
+        self.proj_hidden = nn.Linear(hidden_dim, hidden_dim)
+        self.proj_out = nn.Linear(hidden_dim, tokens * output_dim)
+        self.norm = nn.LayerNorm(output_dim)
+
+    def later_slots(self, windows: torch.Tensor) -> torch.Tensor:
+        """`[..., F, window, S, C]` without frame 0 -> `[..., F / stride, window + stride - 1, S, C]`."""
+        grouped = windows.unflatten(-4, (-1, self.stride))  # [..., T-1, stride, window, S, C]
+        if self.stride == 1:
+            return grouped.squeeze(-4)
+        middle = self.window // 2
+        first, last = grouped[..., 0, : middle + 1, :, :], grouped[..., -1, middle:, :, :]
+        return torch.cat([first, grouped[..., 1:-1, middle, :, :], last], dim=-3)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """`[B, P, stride (T-1) + 1, window, S, C]` -> `[B, P, T, A, output_dim]`."""
+        first = F.relu(self.proj_first(windows[:, :, :1].flatten(3)))  # [B, P, 1, hidden]
+        later = F.relu(self.proj_later(self.later_slots(windows[:, :, 1:]).flatten(3)))  # [B, P, T-1, hidden]
+        hidden = F.relu(self.proj_hidden(torch.cat([first, later], dim=2)))  # [B, P, T, hidden]
+        return self.norm(self.proj_out(hidden).unflatten(-1, (self.tokens, -1)))
+
+
+class MultiTalkAttnProcessor:
+    """Wan's self-attention, which also says where each person is, and Wan's attention to text and image.
+
+    The image tokens come as an argument of their own, so the text may have any length.
+    """
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __call__(
+        self,
+        attn: WanAttention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: Rotary | None = None,
+        encoder_hidden_states_image: torch.Tensor | None = None,
+        frame_tokens: torch.Tensor | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Attends.
+
+        Args:
+            attn: The projections.
+            hidden_states: `[B, S, dim]`.
+            encoder_hidden_states: `[B, L, dim]` text, or None for self-attention.
+            attention_mask: As in `scaled_dot_product_attention`.
+            rotary_emb: Tables `[1, S, 1, D / 2]`.
+            encoder_hidden_states_image: `[B, I, dim]`.
+            frame_tokens: `[B, N+1, R]`: which tokens of the first frame show which person. Asks for the map.
+
+        Returns:
+            `[B, S, dim]`; with `frame_tokens` also the person map `[B, N+1, S]`.
+        """
+        query, key, value = _project(attn, hidden_states, encoder_hidden_states)  # [B, S, H, D], [B, L, H, D]
+        if rotary_emb is not None:
+            query, key = apply_rotary(query, *rotary_emb), apply_rotary(key, *rotary_emb)
+        person_map = None
+        if frame_tokens is not None:
+            with torch.no_grad():  # a label is a position, not a feature to learn through
+                person_map = person_attention_map(query, key[:, : frame_tokens.shape[-1]], frame_tokens)
+        output = dispatch_attention_fn(
+            query, key, value, attn_mask=attention_mask, backend=self._attention_backend
+        ).flatten(2)  # [B, S, H D]
+        if encoder_hidden_states_image is not None and attn.add_k_proj is not None:
+            key, value = _project_image(attn, encoder_hidden_states_image)  # [B, I, H, D]
+            output = output + dispatch_attention_fn(query, key, value, backend=self._attention_backend).flatten(2)
+        output = attn.to_out[1](attn.to_out[0](output.type_as(query)))
+        return output if person_map is None else (output, person_map)
+
+
+def _project(
+    attn: WanAttention, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+    if not attn.fused_projections:
+        query, key, value = attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source)
+    elif attn.is_cross_attention:
+        query, (key, value) = attn.to_q(hidden_states), attn.to_kv(source).chunk(2, dim=-1)
+    else:
+        query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
+    query, key = attn.norm_q(query), attn.norm_k(key)
+    return tuple(states.unflatten(2, (attn.heads, -1)) for states in (query, key, value))  # type: ignore[return-value]
+
+
+def _project_image(attn: WanAttention, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if attn.fused_projections:
+        key, value = attn.to_added_kv(image).chunk(2, dim=-1)
+    else:
+        key, value = attn.add_k_proj(image), attn.add_v_proj(image)
+    return attn.norm_added_k(key).unflatten(2, (attn.heads, -1)), value.unflatten(2, (attn.heads, -1))
+
+
+class MultiTalkAudioAttnProcessor:
+    """Audio cross-attention, frame by frame: the tokens of a frame hear only that frame's audio."""
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __call__(
+        self,
+        attn: AudioAttention,
+        hidden_states: torch.Tensor,
+        audio_hidden_states: torch.Tensor,
+        video_rotary_emb: Rotary | None = None,
+        audio_rotary_emb: Rotary | None = None,
+    ) -> torch.Tensor:
+        """Attends.
+
+        Args:
+            attn: The projections.
+            hidden_states: `[B, S, dim]`.
+            audio_hidden_states: `[B, T, P A, audio_dim]`, the people one after the other.
+            video_rotary_emb: Tables of the video tokens' labels, `[B, S, 1, D / 2]`, or None for one person.
+            audio_rotary_emb: Tables of the audio tokens' labels, `[P A, 1, D / 2]`.
+
+        Returns:
+            `[B, S, dim]`.
+        """
+        batch, frames = audio_hidden_states.shape[:2]
+        query = attn.to_q(hidden_states)
+        if attn.fused_projections:
+            key, value = attn.to_kv(audio_hidden_states).chunk(2, dim=-1)
+        else:
+            key, value = attn.to_k(audio_hidden_states), attn.to_v(audio_hidden_states)
+        query = query.unflatten(-1, (attn.heads, -1))  # [B, S, H, D]
+        key, value = key.unflatten(-1, (attn.heads, -1)), value.unflatten(-1, (attn.heads, -1))  # [B, T, P A, H, D]
+        if video_rotary_emb is not None and audio_rotary_emb is not None:
+            query, key = apply_rotary(query, *video_rotary_emb), apply_rotary(key, *audio_rotary_emb)
+        output = dispatch_attention_fn(
+            query.reshape(batch * frames, -1, *query.shape[2:]),  # [B T, R, H, D]
+            key.flatten(0, 1),  # [B T, P A, H, D]
+            value.flatten(0, 1),
+            backend=self._attention_backend,
+        )
+        output = output.reshape(batch, -1, attn.inner_dim).type_as(query)  # [B, S, H D]
+        return attn.to_out[1](attn.to_out[0](output))
+
+
+class AudioAttention(nn.Module, AttentionModuleMixin):
+    """Projections of the audio cross-attention: queries from video, keys and values from audio, no normalisation."""
+
+    _default_processor_cls = MultiTalkAudioAttnProcessor
+    _available_processors = [MultiTalkAudioAttnProcessor]  # noqa: RUF012 (diffusers' own attribute)
+    processor: Any
+    to_kv: nn.Linear  # after fuse_projections
+
+    def __init__(self, dim: int, heads: int, audio_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inner_dim = dim
+        self.use_bias = True
+        self.is_cross_attention = True  # fuse_projections would join to_q with to_k and to_v otherwise
+        self.to_q = nn.Linear(dim, dim)
+        self.to_k = nn.Linear(audio_dim, dim)
+        self.to_v = nn.Linear(audio_dim, dim)
+        self.to_out = nn.ModuleList([nn.Linear(dim, dim), nn.Dropout(0.0)])
+        self.processor = MultiTalkAudioAttnProcessor()
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        audio_hidden_states: torch.Tensor,
+        video_rotary_emb: Rotary | None = None,
+        audio_rotary_emb: Rotary | None = None,
+    ) -> torch.Tensor:
+        """See `MultiTalkAudioAttnProcessor`."""
+        return self.processor(self, hidden_states, audio_hidden_states, video_rotary_emb, audio_rotary_emb)
+
+
+class MultiTalkTransformerBlock(WanTransformerBlock):
+    """Self-attention, text and image cross-attention, audio cross-attention, feed-forward."""
+
+    def __init__(
+        self,
+        dim: int,
+        ffn_dim: int,
+        num_heads: int,
+        audio_dim: int,
+        qk_norm: str | None = "rms_norm_across_heads",
+        cross_attn_norm: bool = True,
+        eps: float = 1e-6,
+        added_kv_proj_dim: int | None = None,
+    ) -> None:
+        super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps, added_kv_proj_dim)
+        self.attn1.set_processor(MultiTalkAttnProcessor())
+        self.attn2.set_processor(MultiTalkAttnProcessor())
+        self.norm_audio = FP32LayerNorm(dim, eps, elementwise_affine=True)
+        self.audio_attn = AudioAttention(dim, num_heads, audio_dim)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        temb: torch.Tensor,
+        rotary_emb: Rotary,
+        encoder_hidden_states_image: torch.Tensor | None = None,
+        audio_hidden_states: torch.Tensor | None = None,
+        audio_rotary_emb: Rotary | None = None,
+        frame_tokens: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """One block.
+
+        Args:
+            hidden_states: `[B, S, dim]`.
+            encoder_hidden_states: `[B, L, dim]` text.
+            temb: `[B, G, 6, dim]`: one modulation for each of G equal stretches of the tokens.
+            rotary_emb: Tables `[1, S, 1, D / 2]`.
+            encoder_hidden_states_image: `[B, I, dim]`.
+            audio_hidden_states: `[B, T, P A, audio_dim]`; None leaves the audio attention out.
+            audio_rotary_emb: Tables `[P A, 1, D / 2]` of the audio tokens' labels; None for one person.
+            frame_tokens: `[B, P+1, R]`: where the people are in the first frame; None for one person.
+
+        Returns:
+            `[B, S, dim]`.
+        """
+        modulation = (self.scale_shift_table + temb.float()).unsqueeze(2)  # [B, G, 1, 6, dim]
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unbind(3)  # [B, G, 1, dim]
+
+        attended = self.attn1(
+            _modulate(self.norm1(hidden_states.float()), scale, shift).type_as(hidden_states),
+            rotary_emb=rotary_emb,
+            frame_tokens=frame_tokens,
+        )
+        video_rotary_emb = None
+        if frame_tokens is not None:
+            attended, person_map = attended
+            cos, sin = label_rotary(video_labels(person_map), attended.shape[-1] // self.attn1.heads)  # [B, S, D/2]
+            video_rotary_emb = cos.unsqueeze(2), sin.unsqueeze(2)
+        hidden_states = _add_gated(hidden_states, attended, gate)
+
+        attended = self.attn2(
+            self.norm2(hidden_states.float()).type_as(hidden_states),
+            encoder_hidden_states,
+            encoder_hidden_states_image=encoder_hidden_states_image,
+        )
+        hidden_states = hidden_states + attended
+
+        if audio_hidden_states is not None:
+            normed = self.norm_audio(hidden_states.float()).type_as(hidden_states)
+            hidden_states = hidden_states + self.audio_attn(
+                normed, audio_hidden_states, video_rotary_emb, audio_rotary_emb
+            )
+
+        normed = _modulate(self.norm3(hidden_states.float()), ffn_scale, ffn_shift).type_as(hidden_states)
+        return _add_gated(hidden_states, self.ffn(normed), ffn_gate)
+
+
+def _modulate(normed: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """`normed (1 + scale) + shift`, where `[B, S, dim]` is modulated by `[B, G, 1, dim]`."""
+    grouped = normed.unflatten(1, (scale.shape[1], -1))  # [B, G, S/G, dim]
+    return torch.addcmul(shift, grouped, 1 + scale).flatten(1, 2)
+
+
+def _add_gated(residual: torch.Tensor, update: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+    """`residual + update gate` in float32, with `[B, S, dim]` gated by `[B, G, 1, dim]`."""
+    groups = (gate.shape[1], -1)
+    total = torch.addcmul(residual.float().unflatten(1, groups), update.float().unflatten(1, groups), gate)
+    return total.flatten(1, 2).type_as(residual)
+
+
+class MultiTalkTransformer3DModel(WanTransformer3DModel):
+    """MultiTalk's video transformer (arXiv 2505.22647) on diffusers' Wan.
+
+    Args:
+        patch_size: Patch of a token: frames, height, width.
+        num_attention_heads: Heads of every attention.
+        attention_head_dim: Channels of a head.
+        in_channels: Channels of the latent, mask and condition together.
+        out_channels: Channels of the predicted velocity.
+        text_dim: Channels of the text features.
+        freq_dim: Channels of the sinusoidal timestep embedding.
+        ffn_dim: Hidden width of the feed-forward.
+        num_layers: Blocks.
+        cross_attn_norm: Whether the input of the text attention is normalised.
+        qk_norm: Kept for Wan's configuration; Wan always normalises over all heads.
+        eps: Of every normalisation in the blocks.
+        image_dim: Channels of the image features, or None for no image tokens.
+        added_kv_proj_dim: Width of the image tokens' projections; the model's width where `image_dim` is given.
+        rope_max_seq_len: Most tokens along one axis.
+        pos_embed_seq_len: Of Wan's first-and-last-frame models.
+        audio_window: Frames in an audio window.
+        audio_blocks: Stacked layers of the speech encoder.
+        audio_channels: Channels of the speech encoder.
+        audio_hidden_dim: Hidden width of the audio adapter.
+        audio_output_dim: Channels of an audio token.
+        audio_context_tokens: Audio tokens of one person in one latent frame.
+        vae_scale_factor_temporal: Video frames in one latent frame, the first excepted.
+    """
+
+    _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "audio_projector", "norm"]  # noqa: RUF012
+    _no_split_modules = ["MultiTalkTransformerBlock"]  # noqa: RUF012
+    _repeated_blocks = ["MultiTalkTransformerBlock"]  # noqa: RUF012
+    _keep_in_fp32_modules = [  # noqa: RUF012
+        "rope",
+        "time_embedder",
+        "scale_shift_table",
+        "norm1",
+        "norm2",
+        "norm3",
+        "norm_audio",
+    ]
+    # Wan's plan cuts the video anywhere; the audio attention needs whole frames.
+    _cp_plan = None
+
+    @register_to_config
+    def __init__(
+        self,
+        patch_size: tuple[int, ...] = (1, 2, 2),
+        num_attention_heads: int = 40,
+        attention_head_dim: int = 128,
+        in_channels: int = 36,
+        out_channels: int = 16,
+        text_dim: int = 4096,
+        freq_dim: int = 256,
+        ffn_dim: int = 13824,
+        num_layers: int = 40,
+        cross_attn_norm: bool = True,
+        qk_norm: str | None = "rms_norm_across_heads",
+        eps: float = 1e-6,
+        image_dim: int | None = 1280,
+        added_kv_proj_dim: int | None = 5120,
+        rope_max_seq_len: int = 1024,
+        pos_embed_seq_len: int | None = None,
+        audio_window: int = 5,
+        audio_blocks: int = 12,
+        audio_channels: int = 768,
+        audio_hidden_dim: int = 512,
+        audio_output_dim: int = 768,
+        audio_context_tokens: int = 32,
+        vae_scale_factor_temporal: int = 4,
+    ) -> None:
+        super().__init__(
+            patch_size=patch_size,
+            num_attention_heads=num_attention_heads,
+            attention_head_dim=attention_head_dim,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            text_dim=text_dim,
+            freq_dim=freq_dim,
+            ffn_dim=ffn_dim,
+            num_layers=0,
+            cross_attn_norm=cross_attn_norm,
+            qk_norm=qk_norm,
+            eps=eps,
+            image_dim=image_dim,
+            added_kv_proj_dim=added_kv_proj_dim,
+            rope_max_seq_len=rope_max_seq_len,
+            pos_embed_seq_len=pos_embed_seq_len,
+        )
+        # The line above wrote its own arguments into our configuration.
+        self.register_to_config(num_layers=num_layers)
+        inner_dim = num_attention_heads * attention_head_dim
+        self.blocks = nn.ModuleList(
+            MultiTalkTransformerBlock(
+                inner_dim,
+                ffn_dim,
+                num_attention_heads,
+                audio_output_dim,
+                qk_norm,
+                cross_attn_norm,
+                eps,
+                added_kv_proj_dim,
+            )
+            for _ in range(num_layers)
+        )
+        self.audio_projector = AudioProjector(
+            audio_window,
+            vae_scale_factor_temporal,
+            audio_blocks,
+            audio_channels,
+            audio_hidden_dim,
+            audio_output_dim,
+            audio_context_tokens,
+        )
+
+    @apply_lora_scale("attention_kwargs")
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        encoder_hidden_states_image: torch.Tensor | None = None,
+        audio_hidden_states: torch.Tensor | None = None,
+        person_masks: torch.Tensor | None = None,
+        return_dict: bool = True,
+        attention_kwargs: dict[str, Any] | None = None,
+    ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
+        """Predicts the velocity.
+
+        Args:
+            hidden_states: `[B, in_channels, T', H, W]`, condition channels after the noisy ones.
+            timestep: `[B]` in [0, 1000]; or `[B, T]`, one for each frame of tokens; or `[B, S]`, one for each token.
+            encoder_hidden_states: `[B, L, text_dim]`, any L; Wan pads with zeros to 512 and does not mask.
+            encoder_hidden_states_image: `[B, I, image_dim]`.
+            audio_hidden_states: `[B, P, F, window, blocks, channels]` windows of F = 4 (T' - 1) + 1 video frames (see
+                `window_audio`). One stream of zeros is guidance's "no audio"; None leaves the audio layers out, which
+                is plain Wan.
+            person_masks: `[B, P+1, H', W']`, the people in order, then the background, of any resolution. Not used
+                with fewer than two people.
+            return_dict: Whether to return an output object rather than a tuple.
+            attention_kwargs: `scale` weighs loaded LoRAs, as in diffusers.
+
+        Returns:
+            `.sample` `[B, out_channels, T', H, W]`.
+
+        Raises:
+            InputError: If shapes do not fit together, or a person's mask is empty.
+        """
+        grid = self._token_grid(hidden_states)
+        frame_tokens, audio, audio_rotary_emb = self._embed_audio(hidden_states, audio_hidden_states, person_masks)
+        cos, sin = self.rope(hidden_states)  # [1, S, 1, D], each value twice
+        rotary_emb = cos[..., 0::2].contiguous(), sin[..., 0::2].contiguous()  # [1, S, 1, D/2]
+        hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()  # [B, S, dim]
+
+        groups = timestep.shape[1] if timestep.ndim == 2 else 1
+        temb, time_proj, text, image = self.condition_embedder(
+            timestep.flatten(), encoder_hidden_states, encoder_hidden_states_image, timestep_seq_len=groups
+        )  # [B, G, dim], [B, G, 6 dim], [B, L, dim], [B, I, dim]
+        time_proj = time_proj.unflatten(2, (6, -1))  # [B, G, 6, dim]
+
+        arguments = (text, time_proj, rotary_emb, image, audio, audio_rotary_emb, frame_tokens)
+        for block in self.blocks:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                hidden_states = self._gradient_checkpointing_func(block, hidden_states, *arguments)
+            else:
+                hidden_states = block(hidden_states, *arguments)
+
+        modulation = self.scale_shift_table.to(temb.device) + temb.unsqueeze(2)  # [B, G, 2, dim]
+        shift, scale = modulation.to(hidden_states.device).unsqueeze(2).unbind(3)  # [B, G, 1, dim]
+        normed = _modulate(self.norm_out(hidden_states.float()), scale, shift).type_as(hidden_states)
+        sample = self._unpatchify(self.proj_out(normed), grid)
+        return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
+
+    def _token_grid(self, hidden_states: torch.Tensor) -> tuple[int, int, int]:
+        """Token frames, rows and columns."""
+        if hidden_states.ndim != 5 or hidden_states.shape[1] != self.config.in_channels:
+            raise InputError(
+                f"hidden_states is {list(hidden_states.shape)}, expected [B, {self.config.in_channels}, T, H, W]."
+            )
+        size, patch = hidden_states.shape[2:], self.config.patch_size
+        if any(s % p for s, p in zip(size, patch, strict=True)):
+            raise InputError(f"A latent of {list(size)} (frames, height, width) is no multiple of {list(patch)}.")
+        frames, rows, columns = (s // p for s, p in zip(size, patch, strict=True))
+        return frames, rows, columns
+
+    def _embed_audio(
+        self, hidden_states: torch.Tensor, windows: torch.Tensor | None, masks: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, Rotary | None]:
+        """Audio tokens `[B, T, P A, audio_dim]`; for two people or more also their tokens `[B, P+1, R]` in the first
+        frame and the tables of the audio tokens' labels."""
+        if windows is None:
+            return None, None, None
+        batch, latent_frames = hidden_states.shape[0], hidden_states.shape[2]
+        _check_audio(windows, batch, latent_frames, self.config)
+        frames, rows, columns = self._token_grid(hidden_states)
+        people = windows.shape[1]
+        tokens = self.audio_projector(windows.to(hidden_states))  # [B, P, T', A, audio_dim]
+        tokens = tokens.unflatten(2, (frames, -1)).transpose(1, 2)  # [B, T, P, T'/T, A, audio_dim]
+        tokens = tokens.flatten(2, 4).to(hidden_states)  # [B, T, P A, audio_dim]
+        if people == 1:
+            return None, tokens, None
+        if masks is None or masks.ndim != 4 or masks.shape[:2] != (batch, people + 1):
+            raise InputError(
+                f"person_masks is {None if masks is None else list(masks.shape)}; {people} people need "
+                f"[{batch}, {people + 1}, H, W].",
+                "One mask for each person in order, then one for the background.",
+            )
+        frame_tokens = person_tokens(masks.to(hidden_states.device), (rows, columns))
+        if not torch.compiler.is_compiling():  # it waits for the device, and is Python
+            check_person_tokens(frame_tokens)
+        labels = audio_labels(people, tokens.shape[2] // people, hidden_states.device)  # [P A]
+        cos, sin = label_rotary(labels, self.config.attention_head_dim)
+        return frame_tokens, tokens, (cos.unsqueeze(1), sin.unsqueeze(1))
+
+    def _unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
+        """`[B, S, p_t p_h p_w C]` -> `[B, C, T', H, W]`."""
+        blocks = tokens.unflatten(1, grid).unflatten(-1, (*self.config.patch_size, -1))  # [B, T, h, w, pt, ph, pw, C]
+        return blocks.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def _check_audio(windows: torch.Tensor, batch: int, latent_frames: int, config: Any) -> None:
+    frames = config.vae_scale_factor_temporal * (latent_frames - 1) + 1
+    each = (config.audio_window, config.audio_blocks, config.audio_channels)
+    if windows.ndim != 6 or windows.shape[1] < 1 or (windows.shape[0], *windows.shape[2:]) != (batch, frames, *each):
+        raise InputError(
+            f"audio_hidden_states is {list(windows.shape)}, expected [{batch}, people, {frames}, "
+            f"{', '.join(map(str, each))}].",
+            f"{latent_frames} latent frames hold {frames} video frames; see window_audio.",
+        )
+
+
+@contextmanager
+def record_person_maps(transformer: MultiTalkTransformer3DModel) -> Iterator[list[torch.Tensor]]:
+    """Collects the person map `[B, P+1, S]` of every block, in order, of every forward inside the `with`."""
+    maps: list[torch.Tensor] = []
+
+    def collect(_module: nn.Module, _arguments: Any, output: Any) -> None:
+        if isinstance(output, tuple):
+            maps.append(output[1].detach())
+
+    handles = [block.get_submodule("attn1").register_forward_hook(collect) for block in transformer.blocks]
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()
