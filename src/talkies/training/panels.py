@@ -1,0 +1,206 @@
+"""Panels: one performer in a strip of picture, encoded once and put side by side anew in every sample.
+
+The codec encodes what changed against a still ground, so the latents of a wide picture are those of its strips side by
+side. N performers in panels give N^2 two-person clips (and N^3 of three) without rendering or encoding any of them
+again: voices, people, poses and places are paired afresh for every pass over the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from talkies.models.autoencoder_reference import FRAMES, AutoencoderReference
+from talkies.training.composites import Track, _move_box, degrade, procedural_background, recolour
+from talkies.training.shards import CachedSample
+
+Array = NDArray[Any]
+CELL = 16  # pixels to a latent cell
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One performer's strip, encoded against one reference frame.
+
+    Attributes:
+        id: Track and variant.
+        groups: Latents of frames 4k+1..4k+4, `[K, z, h, w]`.
+        singles: Latents of the single frames 4k, `[K+1, z, h, w]`: where a clip may begin.
+        condition: The codec's word on the reference frame, `[c_ref, h, w]`.
+        mask: The performer in the reference frame, `[h, w]`, 0 or 1.
+        weight: Loss weights of the groups, `[K, h, w]`.
+        audio: Speech features of the whole track with context on both sides, `[F + 2 context, S, C]`.
+        reference: Number of the reference frame.
+        person: Who it is: no clip shows a person twice.
+    """
+
+    id: str
+    groups: Tensor
+    singles: Tensor
+    condition: Tensor
+    mask: Tensor
+    weight: Tensor
+    audio: Tensor
+    reference: int
+    person: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A composed panel before encoding: `film [F, 3, H, W]` in [-1, 1], `alpha [F, H, W]`, boxes `[F, 4]`."""
+
+    film: Array
+    alpha: Array
+    mouth: Array
+    face: Array
+
+
+def compose_strip(track: Track, rng: np.random.Generator, height: int = 192, width: int = 160) -> Strip:
+    """Puts a track before a background, under one camera, colour and lens for all its frames."""
+    frames, labels = track.frames, track.labels
+    count, tile_height, tile_width = frames.shape[:3]
+    scale = float(rng.uniform(0.85, 1.12)) * height / tile_height
+    x = width / 2 - tile_width * scale / 2 + rng.uniform(-0.07, 0.07) * width
+    y = height - tile_height * scale + (rng.uniform(0, 0.06) * height if scale * tile_height > height * 0.9 else 0)
+    affine = np.array([[scale, 0, x], [0, scale, max(y, height - tile_height * scale)], [0, 0, 1]])
+    if rng.random() < 0.5:
+        affine = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]]) @ affine
+    scenery = cv2.resize(procedural_background(rng), (width * 2, width * 2))[:height, :width]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    film = np.empty((count, height, width, 3), np.float32)
+    alpha = np.empty((count, height, width), np.float32)
+    for k in range(count):
+        person = cv2.warpAffine(np.ascontiguousarray(frames[k]), affine[:2], (width, height), flags=method)
+        alpha[k] = person[..., 3] / np.float32(255)
+        film[k] = person[..., :3] + scenery * (1 - alpha[k, ..., None])
+    film = degrade(recolour(film / 255, rng), rng)
+    return Strip(
+        np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), np.float32),
+        alpha,
+        np.stack([_move_box(box, affine) for box in labels["mouth_box"]]),
+        np.stack([_move_box(box, affine) for box in labels["face_box"]]),
+    )
+
+
+@torch.no_grad()
+def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> dict[str, Tensor]:
+    """Everything of a `Panel` that comes from the picture; latents normalised by the codec's statistics."""
+    film = torch.from_numpy(strip.film)
+    count = (len(film) - 1) // FRAMES
+    still = film[reference][None]  # [1, 3, H, W]
+    groups = film[1 : 1 + count * FRAMES].unflatten(0, (count, FRAMES))  # [K, 4, 3, H, W]
+    singles = film[: count * FRAMES + 1 : FRAMES, None].expand(-1, FRAMES, -1, -1, -1)  # [K+1, 4, 3, H, W]
+    with torch.autocast("cpu", torch.bfloat16):
+        both = torch.cat([groups, singles]).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        z = codec.encode_groups(both, still.expand(len(both), -1, -1, -1)).float()
+        condition = codec.encode_reference(still)[0].float()
+    if codec.config.latents_mean is not None:
+        z = (z - z.new_tensor(codec.config.latents_mean)[:, None, None]) / z.new_tensor(codec.config.latents_std)[
+            :, None, None
+        ]
+    mask = F.avg_pool2d(torch.from_numpy(strip.alpha[reference])[None], CELL)[0] > 0.5
+    return {
+        "groups": z[:count].half(),
+        "singles": z[count:].half(),
+        "condition": condition.half(),
+        "mask": mask.float(),
+        "weight": cell_weights(strip, count),
+    }
+
+
+def cell_weights(strip: Strip, count: int, mouth: float = 30.0, face: float = 5.0) -> Tensor:
+    """Loss weight of every cell of every group, `[K, h, w]`: the share of lips and face in it, at least 1."""
+    _, H, W = strip.alpha.shape
+    weight = np.ones((count, H // CELL, W // CELL), np.float32)
+    for k in range(count):
+        for boxes, value in ((strip.face, face), (strip.mouth, mouth)):
+            few = boxes[1 + 4 * k : 5 + 4 * k]
+            x0, y0, x1, y1 = (*few[:, :2].min(0), *few[:, 2:].max(0))
+            rows = np.clip(_overlap(y0, y1, H // CELL), 0, 1)
+            columns = np.clip(_overlap(x0, x1, W // CELL), 0, 1)
+            weight[k] = np.maximum(weight[k], 1 + (value - 1) * np.outer(rows, columns))
+    return torch.from_numpy(weight)
+
+
+def _overlap(low: float, high: float, cells: int) -> Array:
+    """How much of each cell's length lies in [low, high]; half a cell counts as all of it."""
+    edges = np.arange(cells) * CELL
+    return np.clip(np.minimum(edges + CELL, high) - np.maximum(edges, low), 0, CELL) / (CELL / 2)
+
+
+def build_panel(
+    track: Track,
+    codec: AutoencoderReference,
+    speech: Callable[[Track, int], Tensor],
+    rng: np.random.Generator,
+    context: int,
+    person: str,
+) -> Panel:
+    """Composes and encodes one variant of a track.
+
+    Args:
+        track: The performer.
+        codec: Frozen, with its statistics.
+        speech: Features of the track's sound for its frames and `context` more on both sides.
+        rng: Decides placement, colour, lens, background and reference frame.
+        context: Frames of audio context.
+        person: Name of the identity.
+    """
+    strip = compose_strip(track, rng)
+    reference = 0 if rng.random() < 0.6 else int(rng.integers(len(strip.film)))
+    return Panel(
+        id=track.path.stem,
+        audio=speech(track, context),
+        reference=reference,
+        person=person,
+        **encode_strip(codec, strip, reference),
+    )
+
+
+def side_by_side(
+    panels: Sequence[Panel], start: int, latent_frames: int, context: int, prompt_ids: Tensor
+) -> CachedSample:
+    """One clip of several panels, from latent frame `start` on.
+
+    Args:
+        panels: From left to right.
+        start: First frame of the clip is video frame `4 * start` of every track.
+        latent_frames: T of the clip; the tracks must reach that far.
+        context: Frames of audio context.
+        prompt_ids: Token ids `[L]`.
+    """
+    stop, frames = start + latent_frames - 1, FRAMES * (latent_frames - 1) + 1
+    width = panels[0].mask.shape[1]
+
+    def film(panel: Panel) -> Tensor:
+        return torch.cat([panel.singles[start : start + 1], panel.groups[start:stop]])  # [T, z, h, w]
+
+    masks = torch.zeros(len(panels) + 1, panels[0].mask.shape[0], width * len(panels))
+    for n, panel in enumerate(panels):
+        masks[n, :, n * width : (n + 1) * width] = panel.mask
+    masks[-1] = 1 - masks[:-1].amax(0)
+    weight = torch.cat([panel.weight[start:stop] for panel in panels], -1)
+    return CachedSample(
+        id="+".join(panel.id for panel in panels),
+        latents=torch.cat([film(panel) for panel in panels], -1).transpose(0, 1),
+        person_masks=masks,
+        audio=torch.stack([p.audio[FRAMES * start : FRAMES * start + frames + 2 * context] for p in panels]),
+        condition=torch.cat([panel.condition for panel in panels], -1),
+        weight=torch.cat([weight[:1], weight]),
+        prompt_ids=prompt_ids,
+    )
+
+
+def load_codec(folder: Path) -> AutoencoderReference:
+    """The frozen codec, ready to encode."""
+    codec = AutoencoderReference.from_pretrained(folder, torch_dtype=torch.float32)
+    return codec.to(memory_format=torch.channels_last).eval().requires_grad_(False)
