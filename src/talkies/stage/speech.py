@@ -1,0 +1,59 @@
+"""A sentence spoken by a voice, with the exact time of every phone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.stage.alignment import SILENCE, Phone, align
+from talkies.stage.engines import SAMPLING_RATE
+from talkies.stage.voices import Voice, render
+
+#: Pause left before the first and after the last phone, in seconds.
+_EDGE = 0.12
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What one person says.
+
+    Attributes:
+        waveform: `[n]` float32 mono in [-1, 1].
+        sampling_rate: Hz.
+        phones: Gapless from 0 to the end of the waveform, pauses as `SIL`.
+        text: As written.
+        voice_id: Who speaks.
+    """
+
+    waveform: NDArray[np.float32]
+    sampling_rate: int
+    phones: tuple[Phone, ...]
+    text: str
+    voice_id: str
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.waveform) / self.sampling_rate
+
+
+def synthesize(text: str, voice: Voice, stretch: float = 1.0) -> Speech:
+    """Let `voice` say `text`, `stretch` times as slowly as usual, and find its phones.
+
+    Raises:
+        InputError: The engine cannot say the text.
+        AlignmentError: The phones could not be found with confidence; say something else.
+    """
+    waveform = render(text, voice, stretch)
+    phones = align(waveform, text)
+    spoken = [phone for phone in phones if phone.label != SILENCE]
+    start = max(0, round((spoken[0].start - _EDGE) * SAMPLING_RATE))
+    end = min(len(waveform), round((spoken[-1].end + _EDGE) * SAMPLING_RATE))
+    duration = (end - start) / SAMPLING_RATE
+    kept = [phone.shifted(-start / SAMPLING_RATE) for phone in phones]
+    inside = tuple(
+        Phone(p.label, max(p.start, 0.0), min(p.end, duration)) for p in kept if p.end > 1e-6 and p.start < duration
+    )
+    return Speech(waveform[start:end], SAMPLING_RATE, inside, text, voice.id)
