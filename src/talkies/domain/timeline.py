@@ -1,0 +1,84 @@
+"""When who speaks: the turns of a conversation laid out in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from talkies.domain.conversation import MAX_SECONDS, Conversation
+from talkies.domain.errors import InputError
+
+#: Two recordings of one person may touch within this, in seconds, without counting as overlapping.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording, placed.
+
+    Attributes:
+        person: Position of the speaker in the conversation, 0-based.
+        audio: The file.
+        start: Seconds from the start of the video.
+        duration: Seconds.
+    """
+
+    person: int
+    audio: Path
+    start: float
+    duration: float
+
+    @property
+    def end(self) -> float:
+        """Seconds from the start of the video at which it is over."""
+        return self.start + self.duration
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All utterances of a conversation in order of their start."""
+
+    utterances: tuple[Utterance, ...]
+
+    @property
+    def duration(self) -> float:
+        """Length of the video in seconds: until the last utterance is over."""
+        return max(utterance.end for utterance in self.utterances)
+
+    def of(self, person: int) -> tuple[Utterance, ...]:
+        """What one person says; empty for a silent one."""
+        return tuple(utterance for utterance in self.utterances if utterance.person == person)
+
+
+def lay_out(conversation: Conversation, recordings: Sequence[tuple[Path, float]]) -> Timeline:
+    """Places the recordings.
+
+    Args:
+        conversation: The conversation.
+        recordings: File and length in seconds of every turn of `conversation.turn_list()`, in that order (spoken
+            texts have been turned into files by then).
+
+    Raises:
+        InputError: One person would speak twice at once, or the whole is longer than a day.
+    """
+    placed = []
+    clock = 0.0
+    for turn, (audio, duration) in zip(conversation.turn_list(), recordings, strict=True):
+        start = clock if turn.start is None else turn.start
+        clock = start + duration
+        placed.append(Utterance(conversation.index_of(turn.speaker), audio, start, duration))
+    timeline = Timeline(tuple(sorted(placed, key=lambda utterance: (utterance.start, utterance.person))))
+    for person, speaker in enumerate(conversation.speakers):
+        mine = timeline.of(person)
+        for before, after in pairwise(mine):
+            if after.start < before.end - TOLERANCE:
+                raise InputError(
+                    f"{speaker.name!r} would say two things at once: {before.audio.name} lasts until "
+                    f"{before.end:.2f} s, {after.audio.name} starts at {after.start:.2f} s.",
+                    "Move the start of the second turn.",
+                )
+    if timeline.duration > MAX_SECONDS:
+        raise InputError(f"The conversation lasts {timeline.duration:.0f} s; more than a day is refused.")
+    return timeline
