@@ -64,7 +64,7 @@ def test_features_are_the_authors(encoder: Wav2Vec2SpeechEncoder, seconds: float
     waveform = voice(seconds)
     expected = authors_features(encoder, waveform)
     got = encoder.encode_speech(waveform, int(len(waveform) / RATE * 25))
-    assert got.shape == (int(seconds * 25 + 1e-6), encoder.feature_blocks, encoder.feature_channels)
+    assert got.shape == (int(seconds * 25 + 1e-6), encoder.blocks, encoder.channels)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=2e-5)
 
 

@@ -32,9 +32,9 @@ class SpeechEncoder(Protocol):
     """Samples per second it wants."""
     fps: int
     """Video frames per second of its features."""
-    feature_blocks: int
+    blocks: int
     """S: entries per frame (wav2vec2-base: its 12 layers)."""
-    feature_channels: int
+    channels: int
     """C: channels of an entry (wav2vec2-base: 768)."""
 
     def encode_speech(self, waveform: Waveform, num_frames: int) -> Tensor:
@@ -87,12 +87,12 @@ class Wav2Vec2SpeechEncoder(Wav2Vec2Model):
     """Frames the convolutions see at a time: their activations are large, 6.5 MB per second in wav2vec2-base."""
 
     @property
-    def feature_blocks(self) -> int:
+    def blocks(self) -> int:
         """Hidden layers, S."""
         return int(self.config.num_hidden_layers)
 
     @property
-    def feature_channels(self) -> int:
+    def channels(self) -> int:
         """Channels of a hidden layer, C."""
         return int(self.config.hidden_size)
 
@@ -212,19 +212,42 @@ class Wav2Vec2SpeechEncoder(Wav2Vec2Model):
         return stride, reach
 
 
+class FeatureTrack(Protocol):
+    """One person's features over a whole video."""
+
+    def frames(self, start: int, stop: int) -> Tensor:
+        """Features of frames ``start`` to ``stop`` of the video, ``[stop - start, S, C]``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyTrack:
+    """Features computed beforehand, ``[F, S, C]``; beyond their end the last frame is repeated, as in the paper."""
+
+    features: Tensor
+
+    def frames(self, start: int, stop: int) -> Tensor:
+        """Features of frames ``start`` to ``stop``, ``[stop - start, S, C]``."""
+        return self.features[torch.arange(start, stop).clamp(max=len(self.features) - 1)]
+
+
 class SpeechTrack:
     """One person's features over a whole video, computed piece by piece as they are asked for.
 
     The pieces lie on a fixed grid, so the features of a frame do not depend on which frames were asked for before.
 
     Args:
-        encoder: A speech encoder. One that cannot encode ranges encodes the track at once.
+        encoder: A speech encoder. One that cannot encode ranges gets pieces cut out of a long track, with context.
         waveform: ``[samples]`` at the encoder's rate; may be shorter than the video, or empty (a silent person).
         num_frames: Frames of the video that may be asked for.
     """
 
     kept_pieces = 2
     """Neighbouring pieces held at once: a segment may lie across their border."""
+    window_frames = 1500
+    piece_frames = 1000
+    """For encoders that do not say: tracks up to the first go in one piece, longer ones in pieces of the second."""
+    context_frames = 50
 
     def __init__(self, encoder: SpeechEncoder, waveform: Waveform, num_frames: int) -> None:
         self._encoder = encoder
@@ -232,9 +255,8 @@ class SpeechTrack:
         self.num_frames = num_frames
         self._pieces: OrderedDict[int, Tensor] = OrderedDict()
         self._statistics: Any = None
-        self._step = num_frames
-        if isinstance(encoder, RangeSpeechEncoder) and num_frames > encoder.window_frames:
-            self._step = encoder.piece_frames
+        sizes = encoder if isinstance(encoder, RangeSpeechEncoder) else self
+        self._step = num_frames if num_frames <= sizes.window_frames else sizes.piece_frames
 
     def frames(self, start: int, stop: int) -> Tensor:
         """Features of frames ``start`` to ``stop`` of the video, ``[stop - start, S, C]`` float32 on the CPU."""
@@ -248,20 +270,25 @@ class SpeechTrack:
 
     def _piece(self, number: int) -> Tensor:
         if number not in self._pieces:
-            self._pieces[number] = self._encode(number * self._step)
+            self._pieces[number] = self._encode(number * self._step).float().cpu()
             while len(self._pieces) > self.kept_pieces:
                 self._pieces.popitem(last=False)
         self._pieces.move_to_end(number)
         return self._pieces[number]
 
     def _encode(self, start: int) -> Tensor:
-        encoder = self._encoder
-        if self._step == self.num_frames or not isinstance(encoder, RangeSpeechEncoder):
-            return encoder.encode_speech(self._waveform, self.num_frames)
-        if self._statistics is None:
-            self._statistics = encoder.track_statistics(self._waveform, self.num_frames)
-        stop = min(start + self._step, self.num_frames)
-        return encoder.encode_range(self._waveform, self.num_frames, start, stop, self._statistics)
+        encoder, frames = self._encoder, self.num_frames
+        samples = _Samples(self._waveform, frames, encoder.sampling_rate // encoder.fps)
+        if self._step == frames:
+            return encoder.encode_speech(samples.read(0, len(samples)), frames)
+        stop = min(start + self._step, frames)
+        if isinstance(encoder, RangeSpeechEncoder):
+            if self._statistics is None:
+                self._statistics = encoder.track_statistics(self._waveform, frames)
+            return encoder.encode_range(self._waveform, frames, start, stop, self._statistics)
+        first, last = max(start - self.context_frames, 0), min(stop + self.context_frames, frames)
+        part = samples.read(first * samples.per_frame, last * samples.per_frame)
+        return encoder.encode_speech(part, last - first)[start - first : stop - first]
 
 
 class _Samples:
