@@ -82,7 +82,7 @@ class KeyMap:
                     f"{official} has {tensor.shape[0]} rows, which do not split into {' and '.join(ours)}.",
                     "The file is damaged or belongs to another model.",
                 )
-            parts = [tensor] if len(ours) == 1 else split_rows(tensor, len(ours))
+            parts = tensor.chunk(len(ours)) if len(ours) > 1 else (tensor,)
             result.update(zip(ours, parts, strict=True))
         return result
 
@@ -97,15 +97,6 @@ class KeyMap:
             official: torch.cat([tensors[name] for name in ours]) if len(ours) > 1 else tensors[ours[0]]
             for official, ours in self.entries
         }
-
-
-def split_rows(tensor: torch.Tensor, parts: int) -> list[torch.Tensor]:
-    """Equal parts along dimension 0, as views. Quantised GGUF weights keep their type: their rows are independent."""
-    pieces = torch.Tensor.chunk(tensor.as_subclass(torch.Tensor), parts)
-    quant_type = getattr(tensor, "quant_type", None)
-    if quant_type is None:
-        return list(pieces)
-    return [type(tensor)(piece, quant_type=quant_type) for piece in pieces]  # type: ignore[call-overload]
 
 
 def name_groups(names: Iterable[str]) -> str:

@@ -192,13 +192,7 @@ def infer_official_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
     Raises:
         InputError: A tensor that is needed is missing; names it.
     """
-
-    def shape(name: str) -> tuple[int, ...]:
-        if name not in shapes:
-            raise InputError(f"The checkpoint has no {name}.", "It is not a Wan2.1 transformer in the authors' naming.")
-        return tuple(shapes[name])
-
-    dim, in_dim, *patch = shape("patch_embedding.weight")
+    dim, in_dim, *patch = _shape(shapes, "patch_embedding.weight")
     blocks = [int(found[1]) for name in shapes if (found := re.match(r"blocks\.(\d+)\.", name))]
     config: dict[str, Any] = {
         "model_type": "i2v" if "img_emb.proj.1.weight" in shapes else "t2v",
@@ -207,21 +201,43 @@ def infer_official_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
         "dim": dim,
         "num_heads": max(dim // _HEAD_DIM, 1),
         "num_layers": max(blocks, default=-1) + 1,
-        "ffn_dim": shape("blocks.0.ffn.0.bias")[0],
-        "freq_dim": shape("time_embedding.0.weight")[1],
-        "text_dim": shape("text_embedding.0.weight")[1],
-        "out_dim": shape("head.head.bias")[0] // math.prod(patch),
+        "ffn_dim": _shape(shapes, "blocks.0.ffn.0.bias")[0],
+        "freq_dim": _shape(shapes, "time_embedding.0.weight")[1],
+        "text_dim": _shape(shapes, "text_embedding.0.weight")[1],
+        "out_dim": _shape(shapes, "head.head.bias")[0] // math.prod(patch),
         "cross_attn_norm": "blocks.0.norm3.weight" in shapes,
     }
     if "audio_proj.norm.weight" in shapes:
-        frame = AUDIO_BLOCKS * AUDIO_CHANNELS
-        output_dim = shape("audio_proj.norm.weight")[0]
-        window = shape("audio_proj.proj1.weight")[1] // frame
-        config |= {
-            "audio_window": window,
-            "vae_scale": shape("audio_proj.proj1_vf.weight")[1] // frame - window + 1,
-            "intermediate_dim": shape("audio_proj.proj1.bias")[0],
-            "output_dim": output_dim,
-            "context_tokens": shape("audio_proj.proj3.bias")[0] // output_dim,
-        }
+        config |= _infer_audio(shapes)
     return config
+
+
+def audio_settings(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Our constructor arguments for the audio layers, read off the shapes of ``multitalk.safetensors``.
+
+    Raises:
+        InputError: The file holds no audio adapter.
+    """
+    if "audio_proj.norm.weight" not in shapes:
+        raise InputError("The MultiTalk file has no audio_proj.norm.weight.", "Is it multitalk.safetensors?")
+    ours = {_RENAMED_SETTINGS[name]: value for name, value in _infer_audio(shapes).items()}
+    return {**ours, "audio_blocks": AUDIO_BLOCKS, "audio_channels": AUDIO_CHANNELS}
+
+
+def _infer_audio(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    frame = AUDIO_BLOCKS * AUDIO_CHANNELS
+    output_dim = _shape(shapes, "audio_proj.norm.weight")[0]
+    window = _shape(shapes, "audio_proj.proj1.weight")[1] // frame
+    return {
+        "audio_window": window,
+        "vae_scale": _shape(shapes, "audio_proj.proj1_vf.weight")[1] // frame - window + 1,
+        "intermediate_dim": _shape(shapes, "audio_proj.proj1.bias")[0],
+        "output_dim": output_dim,
+        "context_tokens": _shape(shapes, "audio_proj.proj3.bias")[0] // output_dim,
+    }
+
+
+def _shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, ...]:
+    if name not in shapes:
+        raise InputError(f"The checkpoint has no {name}.", "It is not a Wan2.1 transformer in the authors' naming.")
+    return tuple(shapes[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,9 +66,21 @@ def strip_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def empty_model(config: Mapping[str, Any]) -> MultiTalkTransformer3DModel:
-    """A model whose weights take no memory (meta device); only the rotary tables exist."""
+    """A model whose weights take no memory (meta device); only the rotary tables exist.
+
+    Raises:
+        InputError: The model has no such setting.
+    """
+    known = inspect.signature(MultiTalkTransformer3DModel.__init__).parameters
+    if unknown := sorted(config.keys() - known.keys()):
+        raise InputError(f"The transformer's configuration has unknown settings: {', '.join(unknown)}.")
     with init_empty_weights(include_buffers=False):
         return MultiTalkTransformer3DModel(**config)
+
+
+def logical_shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Shape in numbers of values; quantised GGUF tensors carry theirs beside that of their bytes."""
+    return tuple(getattr(tensor, "quant_shape", tensor.shape))
 
 
 def fill(
@@ -77,6 +91,45 @@ def fill(
     Raises:
         InputError: A tensor is missing, unknown or has the wrong shape; names every one.
     """
+    _check_fit(model, tensors)
+    if dtype is None and any(tensor.dtype.itemsize == 1 for tensor in tensors.values()):
+        raise InputError("The weights are stored in 8 bits, in which nothing can be computed.", "Name a dtype.")
+    state = {name: tensor if dtype is None else tensor.to(_dtype_of(name, dtype)) for name, tensor in tensors.items()}
+    model.load_state_dict(state, strict=True, assign=True)
+    return model.eval()
+
+
+def fill_quantised(
+    model: MultiTalkTransformer3DModel, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> MultiTalkTransformer3DModel:
+    """A model whose linear layers keep quantised GGUF weights and compute in ``dtype``.
+
+    Args:
+        model: Says which architecture; it stays empty.
+        tensors: Weights in our naming, quantised ones as ``GGUFParameter``.
+        dtype: Precision in which is computed, and of the weights that are not quantised.
+
+    Raises:
+        InputError: As in ``fill``.
+    """
+    from diffusers import GGUFQuantizationConfig
+    from diffusers.quantizers.gguf.utils import dequantize_gguf_tensor
+
+    _check_fit(model, tensors)
+    linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    # diffusers computes with quantised weights in linear layers only.
+    state = {
+        name: tensor if name in linear or not hasattr(tensor, "quant_type") else dequantize_gguf_tensor(tensor)
+        for name, tensor in tensors.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_config(folder)
+        return MultiTalkTransformer3DModel.from_single_file(
+            state, config=folder, quantization_config=GGUFQuantizationConfig(compute_dtype=dtype), torch_dtype=dtype
+        )
+
+
+def _check_fit(model: MultiTalkTransformer3DModel, tensors: Mapping[str, torch.Tensor]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     problems = []
     if missing := expected.keys() - tensors.keys():
@@ -84,13 +137,10 @@ def fill(
     if unknown := tensors.keys() - expected.keys():
         problems.append(f"{len(unknown)} unknown: {name_groups(unknown)}")
     for name in sorted(expected.keys() & tensors.keys()):
-        if tuple(tensors[name].shape) != expected[name]:
-            problems.append(f"{name} is {list(tensors[name].shape)}, expected {list(expected[name])}")
+        if logical_shape(tensors[name]) != expected[name]:
+            problems.append(f"{name} is {list(logical_shape(tensors[name]))}, expected {list(expected[name])}")
     if problems:
         raise InputError(f"The weights do not fit the model. {'. '.join(problems)}.")
-    state = {name: tensor if dtype is None else tensor.to(_dtype_of(name, dtype)) for name, tensor in tensors.items()}
-    model.load_state_dict(state, strict=True, assign=True)
-    return model.eval()
 
 
 def _dtype_of(name: str, dtype: torch.dtype) -> torch.dtype:
