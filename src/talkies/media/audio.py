@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -95,13 +96,15 @@ def decode(path: Path, rate: int, channels: int = 1) -> Iterator[Samples]:
     try:
         with path.open("rb") as file, _open(file, path) as container:
             stream = _audio_stream(container, path)
-            layout = "stereo" if channels == 2 and stream.codec_context.channels > 2 else None
-            resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-            for frame in _frames(container, stream, path):
+            source = stream.codec_context.layout
+            # Channels without meaning ("8 channels") cannot be mixed by position: they become their mean below.
+            placed = len(source.channels) > 2 and not source.name.endswith("channels")
+            layout = "stereo" if channels == 2 and placed else None
+            # Interleaved: PyAV's planar frames hold eight channels at most.
+            resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
+            for frame in itertools.chain(_frames(container, stream, path), [None]):
                 for block in resampler.resample(frame):
-                    yield _channels(block.to_ndarray().T, channels, path)
-            for block in resampler.resample(None):
-                yield _channels(block.to_ndarray().T, channels, path)
+                    yield _channels(block.to_ndarray().reshape(-1, len(block.layout.channels)), channels, path)
     except FileNotFoundError:
         raise InputError(f"There is no audio file {path}.") from None
     except av.error.FFmpegError as error:
@@ -167,8 +170,8 @@ def _channels(samples: NDArray[Any], channels: int, path: Path) -> Samples:
         raise InputError(f"{path.name} has samples that are not numbers (NaN or infinite).")
     if samples.shape[1] == channels:
         return np.ascontiguousarray(samples, dtype=np.float32)
-    if channels == 1:
-        return samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    if samples.shape[1] > 1:
+        samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
     return np.repeat(samples, channels, axis=1)
 
 
