@@ -130,7 +130,7 @@ def _decoder() -> Any:
     except ImportError as error:
         raise MissingDependencyError("pocketsphinx is not installed.", hint="pip install 'talkies[stage]'") from error
     # cmn="batch": the mean of this clip, not a running mean of earlier ones, or results would depend on history.
-    # bestpath=False: the lattice's path gives words fewer frames than their phones need, and the second pass then fails.
+    # bestpath=False: the lattice's path gives words too few frames for their phones, and the second pass then fails.
     # Wide beams: synthetic voices lie off the model's path, and there is only one text to follow.
     beams = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}
     return pocketsphinx.Decoder(samprate=SAMPLING_RATE, loglevel="FATAL", lm=None, cmn="batch", bestpath=False, **beams)

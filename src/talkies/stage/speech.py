@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone, align
 from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.voices import Voice, render
@@ -57,3 +60,39 @@ def synthesize(text: str, voice: Voice, stretch: float = 1.0) -> Speech:
         Phone(p.label, max(p.start, 0.0), min(p.end, duration)) for p in kept if p.end > 1e-6 and p.start < duration
     )
     return Speech(waveform[start:end], SAMPLING_RATE, inside, text, voice.id)
+
+
+def save_speech(speech: Speech, path: Path) -> None:
+    """Keep `speech` as one npz file, written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            waveform=speech.waveform,
+            sampling_rate=speech.sampling_rate,
+            labels=np.array([phone.label for phone in speech.phones]),
+            times=np.array([(phone.start, phone.end) for phone in speech.phones]),
+            text=speech.text,
+            voice_id=speech.voice_id,
+        )
+    partial.replace(path)
+
+
+def load_speech(path: Path) -> Speech:
+    """Read what `save_speech` wrote.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            phones = tuple(
+                Phone(str(label), float(start), float(end))
+                for label, (start, end) in zip(data["labels"], data["times"], strict=True)
+            )
+            return Speech(
+                data["waveform"], int(data["sampling_rate"]), phones, str(data["text"]), str(data["voice_id"])
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a stored utterance: {error}", hint="Delete the file.") from error

@@ -1,0 +1,314 @@
+"""Everything a face and head do besides the mouth shapes, and the whole of it put together as a `Performance`.
+
+Time: frame `f` shows the world at `(f + 0.5) / fps` seconds, the middle of its exposure; sound starts at 0. Curves are
+made on a grid of 200 Hz and sampled there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.domain.errors import InputError
+from talkies.stage.alignment import SILENCE, Phone
+from talkies.stage.performance import FACE_UNITS, Performance
+from talkies.stage.prosody import Prosody, measure_prosody
+from talkies.stage.speech import Speech
+from talkies.stage.visemes import GRID_RATE, mouth_shapes
+
+FPS = 25.0
+
+Role = Literal["speaker", "listener", "idle"]
+Mood = Literal["neutral", "happy", "serious", "sad", "surprised", "annoyed"]
+MOODS: tuple[Mood, ...] = ("neutral", "happy", "serious", "sad", "surprised", "annoyed")
+
+_Array = NDArray[np.float64]
+
+#: Standing expression of each mood; a trailing * stands for left and right.
+_MOOD_UNITS: dict[Mood, dict[str, float]] = {
+    "neutral": {"mouthSmile*": 0.06},
+    "happy": {"mouthSmile*": 0.34, "cheekSquint*": 0.22, "eyeSquint*": 0.10, "browOuterUp*": 0.06},
+    "serious": {"browDown*": 0.16, "eyeSquint*": 0.05},
+    "sad": {"browInnerUp": 0.42, "mouthFrown*": 0.26, "eyeSquint*": 0.04},
+    "surprised": {"browInnerUp": 0.35, "browOuterUp*": 0.38, "eyeWide*": 0.30},
+    "annoyed": {"browDown*": 0.42, "noseSneer*": 0.14, "eyeSquint*": 0.16, "mouthFrown*": 0.08},
+}
+#: How often each mood is drawn.
+_MOOD_SHARES = (0.40, 0.28, 0.12, 0.06, 0.07, 0.07)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one person moves; drawn once per clip.
+
+    Attributes:
+        articulation: Clarity of lip movement, 0.5 to 1.5 (people: 0.8 to 1.3).
+        mood: Standing expression.
+        liveliness: Factor on head, brow and gaze movement, 0 to 2.
+        asymmetry: How much stronger the right side of the mouth moves, -0.2 to 0.2.
+        blinks_per_minute: Mean rate.
+    """
+
+    articulation: float = 1.0
+    mood: Mood = "neutral"
+    liveliness: float = 1.0
+    asymmetry: float = 0.0
+    blinks_per_minute: float = 17.0
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Style:
+        """A random person's style."""
+        return cls(
+            articulation=float(rng.uniform(0.8, 1.3)),
+            mood=MOODS[int(rng.choice(len(MOODS), p=_MOOD_SHARES))],
+            liveliness=float(rng.uniform(0.5, 1.5)),
+            asymmetry=float(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
+            blinks_per_minute=float(rng.uniform(10, 28)),
+        )
+
+
+def perform(
+    speech: Speech | None,
+    frames: int,
+    rng: np.random.Generator,
+    role: Role = "speaker",
+    partner_direction_deg: float = 0.0,
+    style: Style | None = None,
+) -> Performance:
+    """One person's motion over `frames` frames at 25 fps.
+
+    Args:
+        speech: What is said, starting at time 0 of the clip; phones may reach beyond both ends. None: nothing.
+        frames: Video frames, >= 1.
+        rng: All randomness.
+        role: `speaker` moves with the speech, `listener` follows the partner with nods and smiles, `idle` does neither.
+            Whoever is not speaking keeps the lips shut.
+        partner_direction_deg: Where the partner is, as head yaw (> 0: to the viewer's right); 0 is the camera.
+        style: How the person moves; None draws one.
+
+    Returns:
+        Face units, head, gaze and breathing. Nobody's lips part while nothing is said.
+
+    Raises:
+        InputError: No frames, or a direction beyond 100 degrees.
+    """
+    if frames < 1:
+        raise InputError(f"{frames} frames is no clip", hint="Ask for at least one frame.")
+    if abs(partner_direction_deg) > 100:
+        raise InputError(f"a partner at {partner_direction_deg} degrees cannot be seen", hint="Choose -100 to 100.")
+    style = style or Style.sample(rng)
+    duration = frames / FPS
+    count = int(np.ceil(duration * GRID_RATE)) + 1
+    talking = speech is not None and role == "speaker"
+    prosody = measure_prosody(speech.waveform, count) if speech is not None and talking else Prosody.silent(count)
+    units = (
+        mouth_shapes(speech.phones, duration, prosody.loudness, style.articulation)
+        if speech is not None and talking
+        else np.zeros((count, len(FACE_UNITS)))
+    )
+    voiced = speaking_curve(speech.phones, count) if speech is not None and talking else np.zeros(count)
+    head = _head(prosody, voiced, rng, style, partner_direction_deg, role)  # [n, 3]
+    gaze, jumps = _gaze(head, rng, style, partner_direction_deg, role)  # [n, 2]
+    _express(units, prosody, voiced, rng, style, role)
+    _blink(units, gaze, jumps, rng, style)
+    if role == "listener":
+        _attend(units, head, rng, style)
+    bones = _breathe(count, rng)
+    picks = np.rint((np.arange(frames) + 0.5) / FPS * GRID_RATE).astype(int)
+
+    def sampled(curve: _Array) -> NDArray[np.float32]:
+        return np.ascontiguousarray(curve[picks], np.float32)
+
+    return Performance(
+        fps=FPS,
+        face_units=np.clip(sampled(units), 0, 1),
+        head=sampled(head),
+        gaze=sampled(gaze),
+        bones={name: sampled(curve) for name, curve in bones.items()},
+    )
+
+
+def speaking_curve(phones: tuple[Phone, ...], count: int) -> _Array:
+    """1 while phones are spoken, 0 in pauses longer than 0.25 s, with soft edges of 0.1 s: `[count]`."""
+    times = np.arange(count) / GRID_RATE
+    active = np.zeros(count)
+    for phone in phones:
+        if phone.label != SILENCE or phone.end - phone.start < 0.25:
+            active[(times >= phone.start) & (times < phone.end)] = 1
+    return _smooth(active, 0.04)
+
+
+def smooth_noise(rng: np.random.Generator, count: int, seconds: float) -> _Array:
+    """Unit-variance noise that changes over about `seconds`, `[count]` on the grid."""
+    sigma = seconds * GRID_RATE
+    # Drawn coarsely and interpolated: a filter as wide as this on the grid costs more than all the rest.
+    step = max(1, int(sigma / 4))
+    coarse = rng.standard_normal(count // step + 48)
+    kernel = np.exp(-0.5 * (np.arange(-16, 17) / (sigma / step)) ** 2)
+    values = np.convolve(coarse, kernel / np.sqrt((kernel**2).sum()), "same")[8:-8]
+    return np.interp(np.arange(count) / step, np.arange(len(values)), values)
+
+
+def bump(times: _Array, start: float, rise: float, hold: float, fall: float) -> _Array:
+    """0, then a smooth rise from `start` over `rise` s, 1 for `hold` s, and a smooth fall."""
+    up = np.clip((times - start) / rise, 0, 1)
+    down = np.clip((start + rise + hold + fall - times) / fall, 0, 1)
+    ease = np.minimum(up, down)
+    return np.asarray(ease * ease * (3 - 2 * ease))
+
+
+def _smooth(values: _Array, seconds: float) -> _Array:
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(values, seconds * GRID_RATE, axis=0, mode="nearest"))
+
+
+def _head(
+    prosody: Prosody, voiced: _Array, rng: np.random.Generator, style: Style, partner: float, role: Role
+) -> _Array:
+    """Yaw, pitch and roll in degrees, `[n, 3]`: towards the partner, swaying, nodding with the voice's accents."""
+    count = len(voiced)
+    live = style.liveliness * (1.0 if role == "speaker" else 0.45)
+    share = rng.uniform(0.45, 0.8) if role != "idle" else rng.uniform(0, 0.5)
+    yaw = np.full(count, partner * share + rng.normal(0, 2.5))
+    pitch = np.full(count, rng.normal(0, 2.0))
+    roll = np.full(count, rng.normal(0, 1.6))
+    sway = 0.35 + 0.65 * voiced
+    yaw += live * sway * (2.6 * smooth_noise(rng, count, 0.45) + 0.7 * smooth_noise(rng, count, 0.15))
+    pitch += live * sway * (1.3 * smooth_noise(rng, count, 0.4) + 0.5 * smooth_noise(rng, count, 0.13))
+    roll += live * (1.3 * smooth_noise(rng, count, 0.5))
+    # Accents go with a dip of the head, rising pitch with a lift (Munhall et al. 2004; Busso et al. 2007).
+    pitch += live * (2.2 * _smooth(prosody.melody, 0.10) - 3.0 * _smooth(prosody.accents, 0.07))
+    yaw += live * rng.choice([-1.0, 1.0]) * 2.0 * _smooth(prosody.accents, 0.12)
+    return np.stack([yaw, pitch, roll], axis=1)
+
+
+def _gaze(
+    head: _Array, rng: np.random.Generator, style: Style, partner: float, role: Role
+) -> tuple[_Array, list[float]]:
+    """Eyes relative to the head in degrees `[n, 2]`, and the times of large jumps in seconds.
+
+    People fixate for 0.4 to 2 s and jump in 40 ms; speakers look away more than listeners (Argyle and Cook 1976). The
+    eyes hold their target while the head moves.
+    """
+    count = len(head)
+    away = {"speaker": 0.28, "listener": 0.08, "idle": 0.45}[role] * min(style.liveliness, 1.3)
+    target = np.zeros((count, 2))
+    jumps: list[float] = []
+    now, last = 0, np.array([partner, 0.0])
+    while now < count:
+        if rng.random() < away:
+            aim = np.array([partner + rng.choice([-1, 1]) * rng.uniform(6, 18), rng.uniform(-9, 6)])
+            length = rng.uniform(0.3, 0.9)
+        else:
+            aim = np.array([partner, 0.0]) + rng.normal(0, 1.1, 2)  # from eye to eye to mouth
+            length = rng.uniform(0.5, 2.2)
+        if now and np.abs(aim - last).sum() > 8:
+            jumps.append(now / GRID_RATE)
+        stop = min(count, now + int(length * GRID_RATE))
+        target[now:stop] = aim
+        now, last = stop, aim
+    eyes = _smooth(target, 0.012) - head[:, :2]
+    return np.clip(eyes, [-28, -18], [28, 16]), jumps
+
+
+def _add(units: _Array, name: str, value: _Array | float) -> None:
+    for unit in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
+        units[:, FACE_UNITS.index(unit)] += value
+
+
+def _express(
+    units: _Array, prosody: Prosody, voiced: _Array, rng: np.random.Generator, style: Style, role: Role
+) -> None:
+    """Mood, brows that follow the voice, one-sidedness and a trace of involuntary movement, added in place."""
+    count = len(units)
+    strength = 0.75 + 0.25 * smooth_noise(rng, count, 0.6)
+    for name, value in _MOOD_UNITS[style.mood].items():
+        level = value * np.clip(strength, 0.3, 1.3)
+        # A smile spreads the lips and would fight the vowels: it recedes while speaking.
+        _add(units, name, level * (1 - 0.45 * voiced) if name.startswith("mouth") else level)
+    live = style.liveliness
+    accents = _smooth(prosody.accents, 0.06)
+    lift = live * (0.30 * accents + 0.10 * np.clip(_smooth(prosody.melody, 0.08), 0, 1.5) * voiced)
+    _add(units, "browInnerUp", lift + 0.05 * np.clip(smooth_noise(rng, count, 0.5), 0, 2))
+    _add(units, "browOuterUp*", 0.6 * lift)
+    _add(units, "eyeSquint*", 0.04 * np.clip(smooth_noise(rng, count, 0.4), 0, 2))
+    mouth = [
+        (FACE_UNITS.index(f"{stem}Left"), FACE_UNITS.index(f"{stem}Right"))
+        for stem in ("mouthStretch", "mouthSmile", "mouthLowerDown", "mouthUpperUp")
+    ]
+    for left, right in mouth:
+        units[:, left] *= 1 - style.asymmetry
+        units[:, right] *= 1 + style.asymmetry
+    drift = 0.03 * smooth_noise(rng, count, 0.4)
+    _add(units, "mouthLeft", np.clip(drift, 0, 1) * voiced)
+    _add(units, "mouthRight", np.clip(-drift, 0, 1) * voiced)
+    if role != "speaker" or not voiced.any():
+        _add(units, "mouthPress*", 0.05)
+
+
+def _blink(units: _Array, gaze: _Array, jumps: list[float], rng: np.random.Generator, style: Style) -> None:
+    """Blinks at the person's rate and with half of the large gaze jumps; lids follow eyes that look down."""
+    times = np.arange(len(units)) / GRID_RATE
+    lids = 0.018 * np.clip(-gaze[:, 1], 0, 15)
+    mean_gap = 60 / style.blinks_per_minute
+    moments = [jump - 0.03 for jump in jumps if rng.random() < 0.5]
+    now = rng.uniform(-0.5, mean_gap)
+    while now < times[-1]:
+        moments.append(now)
+        now += 0.6 + rng.exponential(max(mean_gap - 0.6, 0.3))
+    for moment in moments:
+        lids = np.maximum(lids, bump(times, moment, 0.075, 0.045, 0.15) * rng.uniform(0.9, 1.0))
+    squint = rng.uniform(0, 0.04)
+    _add(units, "eyeBlink*", np.clip(lids + squint, 0, 1))
+    closed = FACE_UNITS.index("eyeBlinkLeft")
+    for stem in ("eyeWideLeft", "eyeWideRight"):
+        units[:, FACE_UNITS.index(stem)] *= 1 - units[:, closed]
+
+
+def _attend(units: _Array, head: _Array, rng: np.random.Generator, style: Style) -> None:
+    """A listener's answers without words: nods, a smile, raised brows; added in place."""
+    times = np.arange(len(units)) / GRID_RATE
+    now = rng.uniform(0.2, 1.6)
+    while now < times[-1] - 0.3:
+        kind = rng.choice(3, p=(0.55, 0.25, 0.2))
+        if kind == 0:
+            beats, period = int(rng.integers(1, 4)), rng.uniform(0.34, 0.5)
+            envelope = bump(times, now, 0.12, max(beats * period - 0.24, 0.02), 0.2)
+            depth = rng.uniform(2.5, 6.0) * min(style.liveliness, 1.3)
+            head[:, 1] -= depth * envelope * np.clip(np.sin(2 * np.pi * (times - now) / period), -0.35, 1)
+        elif kind == 1:
+            smile = bump(times, now, 0.35, rng.uniform(0.5, 1.4), 0.5) * rng.uniform(0.15, 0.32)
+            _add(units, "mouthSmile*", smile)
+            _add(units, "cheekSquint*", 0.6 * smile)
+        else:
+            raised = bump(times, now, 0.16, rng.uniform(0.2, 0.6), 0.3) * rng.uniform(0.2, 0.45)
+            _add(units, "browInnerUp", raised)
+            _add(units, "browOuterUp*", 0.8 * raised)
+        now += rng.uniform(1.0, 2.6)
+
+
+def _breathe(count: int, rng: np.random.Generator) -> dict[str, _Array]:
+    """Chest and shoulders at 12 to 18 breaths a minute: rig joints, `[n, 3]` Euler degrees."""
+    phase = 2 * np.pi * (np.arange(count) / GRID_RATE * rng.uniform(0.2, 0.3) + rng.random())
+    breath = 0.5 - 0.5 * np.cos(phase)
+    zero = np.zeros(count)
+    lift = 0.9 * breath
+    return {
+        "spine02": np.stack([-0.5 * breath, zero, zero], axis=1),
+        "clavicle.L": np.stack([zero, zero, lift], axis=1),
+        "clavicle.R": np.stack([zero, zero, -lift], axis=1),
+    }
+
+
+def spoken_frames(phones: tuple[Phone, ...], frames: int) -> NDArray[np.bool_]:
+    """Whether a phone (not a pause) sounds at each frame's time, `[frames]`."""
+    times = (np.arange(frames) + 0.5) / FPS
+    out = np.zeros(frames, bool)
+    for phone in phones:
+        if phone.label != SILENCE:
+            out |= (times >= phone.start) & (times < phone.end)
+    return out
