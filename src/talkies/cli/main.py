@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from talkies.cli.train import train
 from talkies.domain.errors import TalkiesError
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
 @app.callback()
 def _root() -> None:
     """Keeps the verbs as sub-commands even while there is only one."""
+
+
+app.command()(train)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ class DataSection(_Section):
         validation: Cache folders for the validation probe; may be empty.
         batch_size: Samples per forward pass over all processes together.
         accumulation: Forward passes per optimiser step.
+        validation_samples: Samples of the probe, at most.
         latent_frames: Train on the first this many latent frames of each sample (progressive length); all if null.
         prefetch: Batches prepared ahead by a background thread.
     """
@@ -42,6 +43,7 @@ class DataSection(_Section):
     validation: tuple[Path, ...] = ()
     batch_size: Count = 8
     accumulation: Count = 1
+    validation_samples: Count = 24
     latent_frames: Annotated[int, Field(ge=2)] | None = None
     prefetch: Annotated[int, Field(ge=1, le=64)] = 4
 
@@ -90,7 +92,7 @@ class LoraSection(_Section):
     """Low-rank adapters on linear layers whose names end with one of `targets`."""
 
     rank: Count = 16
-    alpha: Positive = 16.0
+    alpha: Count = 16
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("to_q", "to_k", "to_v", "to_out.0")
 
 

@@ -102,6 +102,9 @@ class CachedSample:
                     f"Sample {self.id}: {name} has shape {list(tensors[name].shape)}, expected {list(shape)} for "
                     f"latents {list(self.latents.shape)} and {context} frames of audio context."
                 )
+        # tokens take every second cell of the masks (patch 2); a person without a token cannot be told from others
+        if not self.person_masks[:-1, ::2, ::2].flatten(1).any(dim=1).all():
+            raise InputError(f"Sample {self.id}: a person's mask is too small to hold a token.")
         if (self.prompt_embeds is None) == (self.prompt_ids is None):
             raise InputError(f"Sample {self.id}: give either prompt_embeds or prompt_ids.")
 
