@@ -59,7 +59,7 @@ class LinearCodec:
 def test_stream(golden: dict[str, Tensor]) -> None:
     """Five clips, motion frames re-noised, seed 42: the latents and the frames of every clip are the authors'."""
 
-    def predict_segment(segment: Segment, condition: Condition, _before: HandOver | None):  # noqa: ANN202
+    def predict_segment(segment: Segment, condition: Condition, _before: HandOver | None):
         windows = golden[f"stream.clip{segment.index}.audio"]  # [P, F, 5, S, C]
         torch.testing.assert_close(condition.channels, golden[f"stream.clip{segment.index}.y"], atol=2e-5, rtol=1e-4)
 

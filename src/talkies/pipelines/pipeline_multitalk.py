@@ -1,0 +1,523 @@
+"""MultiTalk as a diffusers pipeline: a picture, one voice per person and a prompt become a video of any length."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DiffusionPipeline
+from diffusers.loaders import WanLoraLoaderMixin
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from talkies.domain.clip import FrameSize
+from talkies.domain.errors import InputError
+from talkies.models.audio_encoder import FeatureTrack
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, window_audio
+from talkies.pipelines.conditioning import conditioning_for
+from talkies.pipelines.inputs import (
+    GenerationRequest,
+    Masks,
+    Picture,
+    Voices,
+    count_pictures,
+    listen,
+    load_masks,
+    load_reference,
+    source_size,
+)
+from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
+from talkies.pipelines.settings import GenerationSettings
+from talkies.sampling.denoise import Predict
+from talkies.sampling.guidance import Branch
+from talkies.sampling.rollout import Condition, HandOver, RenderedSegment, Rollout
+from talkies.sampling.schedule import NOISE_RANGE
+from talkies.sampling.segments import Segment, SegmentPlan, plan_segments
+from talkies.sampling.settings import SamplingSettings
+from talkies.sampling.solver import Solver, scheduler_solver
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+    from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
+
+StepCallback = Callable[["MultiTalkPipeline", int, float, dict[str, Tensor]], dict[str, Tensor]]
+"""diffusers' ``callback_on_step_end(pipeline, step, timestep, tensors) -> tensors``."""
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """What a request will do, known before any network runs.
+
+    Attributes:
+        size: Of the video.
+        segments: The segments.
+        people: Number of people, the silent ones included.
+        batch: Number of videos.
+        sampling: Steps, shift and guidance.
+        passes: Network calls per step.
+    """
+
+    size: FrameSize
+    segments: SegmentPlan
+    people: int
+    batch: int
+    sampling: SamplingSettings
+    passes: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Conditions:
+    """What stays the same over all segments; encoded once."""
+
+    prompt: Tensor
+    negative: Tensor | None
+    image: Tensor | None
+    masks: Tensor | None
+    tracks: list[list[FeatureTrack]]
+
+
+class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
+    """Turns a picture of people, one voice per person and a prompt into a video in which they talk to each other.
+
+    Args:
+        tokenizer, text_encoder: The prompt's (umT5). Without them pass ``prompt_embeds``.
+        image_encoder, image_processor: CLIP vision, for transformers with image tokens.
+        audio_encoder: A ``SpeechEncoder``.
+        vae: ``AutoencoderKLWan`` or ``AutoencoderReference``.
+        transformer: ``MultiTalkTransformer3DModel``.
+        scheduler: Any flow-matching scheduler; None is Euler's method, the paper's.
+        generation: This model's defaults, see ``GenerationSettings``; saved in ``model_index.json``.
+    """
+
+    model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
+    # Not run through forward, which is where offloading would bring it to the device; and small.
+    _exclude_from_cpu_offload = ["audio_encoder"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012
+    _optional_components = [  # noqa: RUF012
+        "tokenizer",
+        "text_encoder",
+        "image_encoder",
+        "image_processor",
+        "audio_encoder",
+        "vae",
+        "transformer",
+        "scheduler",
+    ]
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        text_encoder: UMT5EncoderModel | None = None,
+        image_encoder: CLIPVisionModel | None = None,
+        image_processor: CLIPImageProcessor | None = None,
+        audio_encoder: Any = None,
+        vae: Any = None,
+        transformer: MultiTalkTransformer3DModel | None = None,
+        scheduler: SchedulerMixin | None = None,
+        generation: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        GenerationSettings.from_config(generation)  # refuse unknown names now, not in the middle of a run
+        self.register_modules(
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            image_encoder=image_encoder,
+            image_processor=image_processor,
+            audio_encoder=audio_encoder,
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
+        )
+        self.register_to_config(generation=generation)
+
+    @property
+    def defaults(self) -> GenerationSettings:
+        """The model's own settings."""
+        return GenerationSettings.from_config(self.config.generation)
+
+    @property
+    def size_multiple(self) -> int:
+        """Both sides of a video are multiples of this."""
+        return int(self.vae.config.scale_factor_spatial * max(self.transformer.config.patch_size[1:]))
+
+    def plan(self, request: GenerationRequest) -> GenerationPlan:
+        """What ``request`` will do: size, segments, steps. Runs no network.
+
+        Raises:
+            InputError: The request cannot be done.
+        """
+        self._require("vae", "transformer")
+        settings = request.settings or self.defaults
+        if request.size is not None:
+            size = request.size.require_multiple(self.size_multiple)
+        else:
+            source = source_size(request)
+            size = settings.frame_size(source.width, source.height, self.size_multiple)
+        batch = self._batch_size(request)
+        voiced = listen(request, batch, self.audio_encoder)
+        segments = plan_segments(voiced.num_frames, settings.segment_frames, settings.motion_frames)
+        sampling = settings.sampling(size)
+        passes = len(sampling.guider().branches)
+        return GenerationPlan(size, segments, voiced.people, batch, sampling, passes)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Picture | Sequence[Picture] | Tensor,
+        audio: Voices | Sequence[Voices] | None = None,
+        prompt: str | Sequence[str] | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        person_masks: Masks | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_frames: int | None = None,
+        num_inference_steps: int | None = None,
+        text_guidance_scale: float | None = None,
+        audio_guidance_scale: float | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        audio_embeds: Sequence[Tensor] | Sequence[Sequence[Tensor]] | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        image_embeds: Tensor | None = None,
+        settings: GenerationSettings | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> MultiTalkPipelineOutput | tuple[Any]:
+        """Generates a whole video and holds it in memory; ``stream`` does not.
+
+        Args:
+            image: The reference picture, its people in the regions ``person_masks`` say.
+            audio: One waveform per person, mono, at the audio encoder's rate (16 kHz), -23 LUFS; None: silent.
+            prompt: What happens.
+            negative_prompt: What must not.
+            person_masks: ``[P, H, W]``, of the picture's size or the video's; needed from two people on.
+            height, width: Of the video, multiples of ``size_multiple``; give both or none.
+            num_frames: Length; None takes the longest voice's, 25 frames a second.
+            num_inference_steps, text_guidance_scale, audio_guidance_scale: Override the settings'.
+            generator: CPU generator, or one per sample of a batch.
+            audio_embeds, prompt_embeds, negative_prompt_embeds, image_embeds: See ``GenerationRequest``.
+            settings: Everything else; None takes the model's defaults.
+            output_type: "pil", "np", "pt" or "latent", see ``MultiTalkPipelineOutput``.
+            return_dict: False returns a tuple.
+            callback_on_step_end: Called after every step with the step's number over the whole run.
+            callback_on_step_end_tensor_inputs: Tensors it is given; "latents" is the only one.
+
+        Raises:
+            InputError: Something given cannot be used.
+            NumericalError: A NaN or infinity appeared; names segment and step.
+        """
+        if output_type not in ("pil", "np", "pt", "latent"):
+            raise InputError(f"output_type {output_type!r} is unknown.", "Use pil, np, pt or latent.")
+        if set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
+            raise InputError(f"callback tensors can only be {self._callback_tensor_inputs}.")
+        if (height is None) != (width is None):
+            raise InputError("Give both height and width, or none.")
+        overrides = {
+            "num_inference_steps": num_inference_steps,
+            "text_guidance_scale": text_guidance_scale,
+            "audio_guidance_scale": audio_guidance_scale,
+        }
+        request = GenerationRequest(
+            image=image,
+            audio=audio,
+            audio_embeds=audio_embeds,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            image_embeds=image_embeds,
+            person_masks=person_masks,
+            num_frames=num_frames,
+            size=None if height is None or width is None else FrameSize(width, height),
+            generator=generator,
+            settings=(settings or self.defaults).replace(overrides),
+        )
+        rendered = list(self._render(request, None, callback_on_step_end))
+        self.maybe_free_model_hooks()
+        if output_type == "latent":
+            frames: Any = [segment.latents for segment in rendered]
+        else:
+            video = torch.cat([segment.frames for segment in rendered], dim=2)  # [B, 3, F, H, W]
+            frames = _convert(video, output_type)
+        return MultiTalkPipelineOutput(frames=frames) if return_dict else (frames,)
+
+    @torch.no_grad()
+    def stream(
+        self, request: GenerationRequest, on_progress: Callable[[Progress], None] | None = None
+    ) -> Iterator[SegmentFrames]:
+        """Generates a video segment by segment; memory does not depend on its length.
+
+        Args:
+            request: What to generate.
+            on_progress: Called after every denoising step.
+
+        Yields:
+            The frames each segment adds, in order.
+
+        Raises:
+            InputError, NumericalError: As for calling the pipeline.
+        """
+        for rendered in self._render(request, on_progress, None):
+            segments = len(self.plan(request).segments.segments)
+            yield SegmentFrames(
+                rendered.segment.index, segments, rendered.segment.first_kept, _to_uint8(rendered.frames)
+            )
+        self.maybe_free_model_hooks()
+
+    def _render(
+        self,
+        request: GenerationRequest,
+        on_progress: Callable[[Progress], None] | None,
+        callback: StepCallback | None,
+    ) -> Iterator[RenderedSegment]:
+        plan = self.plan(request)
+        settings = request.settings or self.defaults
+        device = self._execution_device
+        reference = load_reference(request, plan.batch, plan.size)
+        conditioning = conditioning_for(self.vae, reference, device)
+        conditions = self._encode(request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:])
+        generators = self._generators(request, plan.batch)
+
+        def make_solver() -> Solver:
+            if self.scheduler is None:
+                return plan.sampling.solver()
+            return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
+
+        def predict(segment: Segment, condition: Condition, before: HandOver | None) -> Predict:
+            return self._predictor(conditions, settings, segment, condition, before)
+
+        steps = len(make_solver().levels) - 1
+        total = steps * len(plan.segments.segments)
+        levels = make_solver().levels
+        with self.progress_bar(total=total) as bar:
+
+            def step_done(segment: Segment, step: int, latents: Tensor) -> Tensor:
+                done = segment.index * steps + step + 1
+                bar.update()
+                if on_progress is not None:
+                    segments = len(plan.segments.segments)
+                    on_progress(Progress(segment.index, segments, step, steps, done, total))
+                if callback is not None:
+                    changed = callback(self, done - 1, float(levels[step]), {"latents": latents})
+                    latents = (changed or {}).get("latents", latents)
+                return latents
+
+            rollout = Rollout(
+                plan.segments,
+                conditioning,
+                predict,
+                make_solver,
+                plan.sampling.guider(),
+                generators,
+                settings.rollout(),
+                step_done,
+            )
+            yield from rollout.run()
+
+    def _predictor(
+        self,
+        conditions: _Conditions,
+        settings: GenerationSettings,
+        segment: Segment,
+        condition: Condition,
+        before: HandOver | None,
+    ) -> Predict:
+        """The network call of one segment."""
+        transformer = self.transformer
+        device, dtype = condition.channels.device, transformer.dtype
+        channels = condition.channels.to(dtype)
+        audio = self._windows(conditions.tracks, segment).to(device, dtype)  # [B, P, F, W, S, C]
+        silence = torch.zeros_like(audio[:, :1])
+        image = conditions.image
+        if image is not None and before is not None and settings.image_tokens == "previous":
+            image = self.encode_image(before.frames[:, :, -1])
+
+        def predict(branch: Branch, latents: Tensor, timestep: Tensor) -> Tensor:
+            text = conditions.prompt if branch.text else conditions.negative
+            with transformer.cache_context(branch.name):
+                output = transformer(
+                    hidden_states=torch.cat([latents.to(dtype), channels], dim=1),  # [B, z + c, T, h, w]
+                    timestep=timestep,
+                    encoder_hidden_states=text,
+                    encoder_hidden_states_image=image,
+                    audio_hidden_states=audio if branch.audio else silence,
+                    person_masks=conditions.masks if branch.audio else None,
+                    return_dict=False,
+                )[0].float()
+            if settings.prediction == "velocity":
+                return output
+            return (latents - output) * (NOISE_RANGE / timestep).view(-1, 1, 1, 1, 1)
+
+        return predict
+
+    def _windows(self, tracks: list[list[FeatureTrack]], segment: Segment) -> Tensor:
+        """Audio windows of a segment, at their place in the whole track: ``[B, P, F, W, S, C]``."""
+        window = self.transformer.config.audio_window
+        first = max(segment.start - window // 2, 0)
+        last = segment.start + segment.num_frames + window // 2
+        start = segment.start - first
+        return torch.stack(
+            [
+                torch.stack(
+                    [
+                        window_audio(track.frames(first, last), window, start, start + segment.num_frames)
+                        for track in sample
+                    ]
+                )
+                for sample in tracks
+            ]
+        )
+
+    def _encode(
+        self,
+        request: GenerationRequest,
+        plan: GenerationPlan,
+        settings: GenerationSettings,
+        reference: Tensor,
+        latent: tuple[int, int],
+    ) -> _Conditions:
+        """Everything that is encoded once per run."""
+        dtype = self.transformer.dtype
+        device = reference.device
+        masks = load_masks(request, plan.batch, plan.people, plan.size, latent)
+        image = None
+        if self.transformer.config.image_dim is not None:
+            image = request.image_embeds if request.image_embeds is not None else self.encode_image(reference)
+            image = image.to(device, dtype).expand(plan.batch, -1, -1)
+        negative_needed = any(not branch.text for branch in plan.sampling.guider().branches)
+        prompt, negative = self._texts(request, settings, plan.batch, negative_needed)
+        last = plan.segments.segments[-1]
+        # The windows of the last frame look ahead, beyond the video: at silence.
+        frames = last.start + last.num_frames + self.transformer.config.audio_window // 2
+        return _Conditions(
+            prompt.to(device, dtype),
+            None if negative is None else negative.to(device, dtype),
+            image,
+            None if masks is None else masks.to(device),
+            listen(request, plan.batch, self.audio_encoder).tracks(self.audio_encoder, frames),
+        )
+
+    def _texts(
+        self, request: GenerationRequest, settings: GenerationSettings, batch: int, negative_needed: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of prompt and negative prompt, ``[B, L, D]`` each."""
+
+        def embeddings(ready: Tensor | None, text: str | Sequence[str] | None, what: str) -> Tensor:
+            if ready is not None:
+                return ready.expand(batch, -1, -1)
+            if text is None:
+                raise InputError(f"There is no {what}.", f"Give {what} or {what}_embeds.")
+            texts = [text] if isinstance(text, str) else list(text)
+            return self.encode_prompt(texts, settings.max_sequence_length).expand(batch, -1, -1)
+
+        prompt = embeddings(request.prompt_embeds, request.prompt, "prompt")
+        if not negative_needed:
+            return prompt, None
+        text = settings.negative_prompt if request.negative_prompt is None else request.negative_prompt
+        return prompt, embeddings(request.negative_prompt_embeds, text, "negative_prompt")
+
+    def encode_prompt(self, prompt: Sequence[str], max_sequence_length: int) -> Tensor:
+        """Text features, zero behind the text as in Wan: ``[len(prompt), max_sequence_length, D]``.
+
+        Raises:
+            InputError: The pipeline has no text encoder.
+        """
+        self._require("tokenizer", "text_encoder")
+        inputs = self.tokenizer(
+            [clean_prompt(text) for text in prompt],
+            padding="max_length",
+            max_length=max_sequence_length,
+            truncation=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        device = self._execution_device
+        mask = inputs.attention_mask.to(device)
+        hidden = self.text_encoder(inputs.input_ids.to(device), mask).last_hidden_state  # [B, L, D]
+        return hidden * mask[..., None].to(hidden.dtype)
+
+    def encode_image(self, frames: Tensor) -> Tensor:
+        """Image tokens of whole frames, squeezed to the encoder's square as Wan does (nothing is cropped away).
+
+        Args:
+            frames: ``[B, 3, H, W]`` in [-1, 1].
+
+        Returns:
+            The image encoder's second to last hidden states, ``[B, I, D]``.
+
+        Raises:
+            InputError: The pipeline has no image encoder.
+        """
+        self._require("image_encoder", "image_processor")
+        side = self.image_encoder.config.image_size
+        device = self._execution_device
+        pixels = F.interpolate(frames.to(device, torch.float32), (side, side), mode="bicubic", align_corners=False)
+        mean = torch.tensor(self.image_processor.image_mean, device=device).view(1, 3, 1, 1)
+        std = torch.tensor(self.image_processor.image_std, device=device).view(1, 3, 1, 1)
+        pixels = ((pixels + 1) / 2 - mean) / std
+        output = self.image_encoder(pixel_values=pixels.to(self.image_encoder.dtype), output_hidden_states=True)
+        return output.hidden_states[-2].to(self.transformer.dtype)
+
+    def _batch_size(self, request: GenerationRequest) -> int:
+        counts = {
+            "pictures": count_pictures(request),
+            "prompts": 1 if request.prompt is None or isinstance(request.prompt, str) else len(request.prompt),
+            "prompt_embeds": 1 if request.prompt_embeds is None else len(request.prompt_embeds),
+        }
+        for given in (request.audio, request.audio_embeds):
+            if given is not None and len(given) and isinstance(given[0], (list, tuple)):
+                counts["audio"] = len(given)
+        batch = max(counts.values())
+        odd = {name: count for name, count in counts.items() if count not in (1, batch)}
+        if odd or min(counts.values()) < 1:
+            raise InputError(f"The batch does not fit together: {counts}.", "Give one of a thing, or one per sample.")
+        return batch
+
+    def _generators(self, request: GenerationRequest, batch: int) -> list[torch.Generator]:
+        given = torch.default_generator if request.generator is None else request.generator
+        generators = [given] if isinstance(given, torch.Generator) else list(given)
+        if len(generators) not in (1, batch):
+            raise InputError(
+                f"{len(generators)} generators were given for a batch of {batch}.", "Give one, or one each."
+            )
+        if any(generator.device.type != "cpu" for generator in generators):
+            raise InputError(
+                "A generator lives on another device.", "Use torch.Generator('cpu'): equal noise anywhere."
+            )
+        return generators
+
+    def _require(self, *parts: str) -> None:
+        missing = [part for part in parts if getattr(self, part) is None]
+        if missing:
+            raise InputError(f"This pipeline has no {' and no '.join(missing)}.", "Load them, or pass embeddings.")
+
+
+def clean_prompt(text: str) -> str:
+    """Mends broken Unicode, resolves HTML entities and joins white space, as Wan's own pipeline does."""
+    import ftfy
+
+    return re.sub(r"\s+", " ", html.unescape(html.unescape(ftfy.fix_text(text)))).strip()
+
+
+def _to_uint8(frames: Tensor) -> NDArray[np.uint8]:
+    """``[B, 3, F, H, W]`` in [-1, 1] -> ``[B, F, H, W, 3]`` uint8."""
+    pixels = ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 4, 1).contiguous().numpy()
+
+
+def _convert(video: Tensor, output_type: str) -> Any:
+    """``[B, 3, F, H, W]`` in [-1, 1] as ``output_type`` wants it."""
+    if output_type == "pt":
+        return ((video + 1) / 2).transpose(1, 2)
+    if output_type == "np":
+        return ((video + 1) / 2).permute(0, 2, 3, 4, 1).numpy()
+    return [[Image.fromarray(frame) for frame in sample] for sample in _to_uint8(video)]
