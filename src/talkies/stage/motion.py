@@ -253,7 +253,7 @@ def _express(
 def _blink(units: _Array, gaze: _Array, jumps: list[float], rng: np.random.Generator, style: Style) -> None:
     """Blinks at the person's rate and with half of the large gaze jumps; lids follow eyes that look down."""
     times = np.arange(len(units)) / GRID_RATE
-    lids = 0.018 * np.clip(-gaze[:, 1], 0, 15)
+    lids = np.zeros(len(units))
     mean_gap = 60 / style.blinks_per_minute
     moments = [jump - 0.03 for jump in jumps if rng.random() < 0.5]
     now = rng.uniform(-0.5, mean_gap)
