@@ -1,8 +1,9 @@
 """A video autoencoder that is always given one reference frame, and carries only what changed since.
 
-The decoder warps the reference by a predicted flow and blends in new pixels (the inside of a mouth, a closed eye, what
-a moving head uncovers). Identity, colour and background come from the reference by construction, for a film of any
-length, and the latents stay small. Four frames share one latent frame; the first frame has one of its own (4n+1).
+The decoder warps the reference by a predicted flow, fades it where it no longer holds and adds new pixels (the inside
+of a mouth, a closed eye, what a moving head uncovers). Identity, colour and background come from the reference by
+construction, for a film of any length, and the latents stay small. Four frames share one latent frame; the first frame
+has one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019) and LIA (ICLR 2022) warp features from one picture by sparse
 motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """
@@ -10,6 +11,7 @@ motion; here the motion is an ordinary latent grid, so that a video transformer 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +22,17 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
+from talkies.domain.errors import MissingDependencyError
+
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
 
 
 @dataclass
 class DecodedFrames(BaseOutput):
-    """`sample`: `[B, 3, F, H, W]` in [-1, 1]."""
+    """`sample`: `[B, 3, F, H, W]` in [-1, 1]; `flow`: from each frame to the reference, `[B, 2, F, H, W]` in pixels."""
 
     sample: Tensor
+    flow: Tensor | None = None
 
 
 class ResidualBlock(nn.Module):
@@ -48,23 +53,23 @@ class ResidualBlock(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Pixels at 1/4, 1/8 and 1/16: `[N, c, H, W]` -> three feature maps."""
+    """Features at 1/4, 1/8 and 1/16 of the resolution, from what is given at 1/4: `[N, c, H/4, W/4]`."""
 
     def __init__(self, in_channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.fine = nn.Sequential(nn.Conv2d(in_channels * 16, fine, 3, padding=1), ResidualBlock(fine))
+        self.fine = nn.Sequential(nn.Conv2d(in_channels, fine, 3, padding=1), ResidualBlock(fine))
         self.middle = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
         self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 2, 2), ResidualBlock(coarse))
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine = self.fine(F.pixel_unshuffle(pixels, 4))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        fine = self.fine(x)
         middle = self.middle(fine)
         return fine, middle, self.coarse(middle)
 
 
 class WarpingDecoder(nn.Module):
-    """Latents and the reference's features -> flow, mask and new pixels for four frames."""
+    """Latents and the reference's features -> flow, fading mask and added pixels for four frames."""
 
     def __init__(self, latent_channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -87,20 +92,76 @@ class WarpingDecoder(nn.Module):
         for head in (self.flow, self.pixels, self.mask):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-        nn.init.constant_(self.mask.bias, -2.0)  # type: ignore[arg-type]  # start by showing the warped reference
+        nn.init.constant_(self.mask.bias, -3.0)  # type: ignore[arg-type]  # start by showing the warped reference
 
-    def forward(self, z: Tensor, pyramid: tuple[Tensor, Tensor, Tensor], reference: Tensor) -> Tensor:
-        """`z [N, c, h, w]`, pyramid and `reference [N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
+    def forward(self, z: Tensor, pyramid: tuple[Tensor, Tensor, Tensor]) -> Motion:
+        """What happens in the four frames of `z [N, c, h, w]`, given the reference's features."""
         fine, middle, coarse = pyramid
         h = self.coarse(torch.cat([self.coarse_in(z), coarse], 1))
         h = self.middle(torch.cat([self.to_middle(h), middle], 1))
         h = self.fine(torch.cat([self.to_fine(h), fine], 1))
-        N, _, H, W = reference.shape
-        flow = F.interpolate(self.flow(h).float() * 8, size=(H, W), mode="bilinear", align_corners=False)
-        warped = warp(reference.float().repeat_interleave(FRAMES, 0), flow.reshape(N * FRAMES, 2, H, W))
-        pixels = F.pixel_shuffle(self.pixels(h).float(), 4).reshape(N, FRAMES, 3, H, W)
-        mask = torch.sigmoid(F.pixel_shuffle(self.mask(h).float(), 4)).reshape(N, FRAMES, 1, H, W)
-        return torch.lerp(warped.reshape(N, FRAMES, 3, H, W), pixels, mask)
+        flow = F.interpolate(self.flow(h).float() * 8, scale_factor=4, mode="bilinear", align_corners=False)
+        return Motion(
+            flow.unflatten(1, (FRAMES, 2)),
+            torch.sigmoid(F.pixel_shuffle(self.mask(h).float(), 4)).unflatten(1, (FRAMES, 1)),
+            F.pixel_shuffle(self.pixels(h).float(), 4).unflatten(1, (FRAMES, 3)),
+        )
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How four frames differ from the reference.
+
+    Attributes:
+        flow: Where in the reference each pixel comes from, relative to its own place, `[N, 4, 2, H, W]` (x, y pixels).
+        fade: Share of the warped reference that no longer holds, `[N, 4, 1, H, W]` in [0, 1].
+        pixels: What is added, `[N, 4, 3, H, W]`.
+    """
+
+    flow: Tensor
+    fade: Tensor
+    pixels: Tensor
+
+    def show(self, reference: Tensor) -> Tensor:
+        """The four frames, `[N, 4, 3, H, W]`, out of `reference [N, 3, H, W]`."""
+        still = reference.float().repeat_interleave(FRAMES, 0)
+        warped = warp(still, self.flow.flatten(0, 1)).unflatten(0, (-1, FRAMES))
+        return (1 - self.fade) * warped + self.pixels
+
+
+def _in_groups(film: Tensor) -> Tensor:
+    """`[B, c, 4n+1, H, W]` -> `[B, n+1, 4, c, H, W]`: the first frame four times, then four by four."""
+    first = film[:, :, :1].expand(-1, -1, FRAMES, -1, -1)
+    return torch.cat([first, film[:, :, 1:]], 2).unflatten(2, (-1, FRAMES)).permute(0, 2, 3, 1, 4, 5)
+
+
+def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
+    """Optical flow from each frame to the reference by Dense Inverse Search (Kroeger et al., ECCV 2016).
+
+    Args:
+        film: `[F, 3, H, W]` in [-1, 1].
+        reference: `[3, H, W]` in [-1, 1].
+
+    Returns:
+        `[F, 2, H, W]` in pixels; exactly zero for frames equal to the reference.
+    """
+
+    def grey(frame: Tensor) -> Any:
+        return ((frame.float().mean(0) + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
+
+    flow = film.new_zeros(len(film), 2, *film.shape[2:], dtype=torch.float32)
+    moved = [k for k, frame in enumerate(film) if not torch.equal(frame, reference)]
+    if moved:
+        try:
+            import cv2
+        except ImportError as error:
+            raise MissingDependencyError("Measuring motion needs OpenCV.", "pip install 'talkies[train]'") from error
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        still = grey(reference)
+        for k in moved:
+            found = search.calc(grey(film[k]), still, None)  # type: ignore[call-overload]
+            flow[k] = torch.from_numpy(found).permute(2, 0, 1)
+    return flow
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -142,44 +203,70 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.motion_pyramid = Pyramid(3 * (FRAMES + 1), (fine, middle, coarse))
+        self.motion_pyramid = Pyramid(3 * 16 * (FRAMES + 1) + 2 * FRAMES, (fine, middle, coarse))
         self.to_latents = nn.Sequential(nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, latent_channels, 1))
-        self.reference_pyramid = Pyramid(3, (fine, middle, coarse))
+        self.reference_pyramid = Pyramid(3 * 16, (fine, middle, coarse))
         self.to_reference = nn.Sequential(
             ResidualBlock(coarse), nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, reference_channels, 1)
         )
         self.decoder = WarpingDecoder(latent_channels, (fine, middle, coarse))
 
-    def encode(self, x: Tensor, reference: Tensor) -> AutoencoderKLOutput:
+    def encode(self, x: Tensor, reference: Tensor, flow: Tensor | None = None) -> AutoencoderKLOutput:
         """Latents of a film relative to its reference frame.
 
         Args:
             x: `[B, 3, F, H, W]` in [-1, 1], F = 4n+1, H and W multiples of 16.
             reference: `[B, 3, H, W]` in [-1, 1].
+            flow: From each frame to the reference, `[B, 2, F, H, W]` in pixels, as `decode` returns it; by default it
+                is measured (OpenCV's DIS).
 
         Returns:
             `latent_dist` over `[B, z, n+1, H/16, W/16]`.
 
         Raises:
             ValueError: F is not 4n+1, or a side is no multiple of 16.
+            ImportError: The flow has to be measured and OpenCV is not installed.
         """
         B, _, frames, H, W = x.shape
         if frames % FRAMES != 1:
             raise ValueError(f"a film of {frames} frames cannot be encoded: their number must be 4n+1")
         self._check_size(H, W)
-        first = x[:, :, :1].expand(-1, -1, FRAMES, -1, -1)  # one frame, four times
-        groups = torch.cat([first, x[:, :, 1:]], 2).unflatten(2, (-1, FRAMES))  # [B, 3, T, 4, H, W]
-        T = groups.shape[2]
+        if flow is None:
+            flow = torch.stack(
+                [measure_flow(film.transpose(0, 1), still) for film, still in zip(x, reference, strict=True)]
+            )
+            flow = flow.transpose(1, 2)  # [B, 2, F, H, W]
         mean = self.encode_groups(
-            groups.permute(0, 2, 3, 1, 4, 5).reshape(B * T, 3 * FRAMES, H, W), reference.repeat_interleave(T, 0)
+            _in_groups(x).flatten(0, 1),
+            reference.repeat_interleave(frames // FRAMES + 1, 0),
+            _in_groups(flow).flatten(0, 1),
         )
-        mean = mean.unflatten(0, (B, T)).transpose(1, 2).float()  # [B, z, T, h, w]
+        mean = mean.unflatten(0, (B, -1)).transpose(1, 2).float()  # [B, z, T, h, w]
         noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))
 
-    def encode_groups(self, groups: Tensor, reference: Tensor) -> Tensor:
-        """Four frames each, `[N, 12, H, W]`, and their references `[N, 3, H, W]` -> `[N, z, h, w]`."""
-        return self.to_latents(self.motion_pyramid(torch.cat([groups, reference], 1).to(self.dtype))[2])
+    def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor) -> Tensor:
+        """Latents of groups of four frames.
+
+        Args:
+            groups: `[N, 4, 3, H, W]`.
+            reference: Theirs, `[N, 3, H, W]`.
+            flow: From each frame to the reference, `[N, 4, 2, H, W]` in pixels. Finding correspondences is what
+                convolutions learn worst and a classical method does well; the network need only compress them.
+
+        Returns:
+            `[N, z, h, w]`.
+        """
+        warped = warp(reference.repeat_interleave(FRAMES, 0), flow.flatten(0, 1))
+        left = (groups.flatten(0, 1) - warped).unflatten(0, (-1, FRAMES)).flatten(1, 2)  # [N, 12, H, W]
+        pixels = F.pixel_unshuffle(torch.cat([left, reference], 1), 4)
+        x = torch.cat([pixels, F.avg_pool2d(flow.flatten(1, 2) / 8, 4)], 1).to(self.dtype)
+        return self.to_latents(self.motion_pyramid(x.contiguous(memory_format=torch.channels_last))[2])
+
+    def reference_maps(self, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The reference's features at three scales, for `decoder` and `to_reference`."""
+        x = F.pixel_unshuffle(reference, 4).to(self.dtype)
+        return self.reference_pyramid(x.contiguous(memory_format=torch.channels_last))
 
     def encode_reference(self, reference: Tensor) -> Tensor:
         """What the transformer is told about the reference frame: `[B, 3, H, W]` -> `[B, c_ref, H/16, W/16]`."""
@@ -193,7 +280,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
 
     def reference_features(self, reference: Tensor) -> Tensor:
         """`encode_reference` before normalisation."""
-        return self.to_reference(self.reference_pyramid(reference.to(self.dtype))[2])
+        return self.to_reference(self.reference_maps(reference)[2])
 
     def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
         """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.
@@ -206,13 +293,17 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
         """
         T = z.shape[2]
-        pyramid = self.reference_pyramid(reference.to(self.dtype))
-        frames = []
+        maps = self.reference_maps(reference)
+        frames, flows = [], []
         for k in range(T):  # one at a time: memory constant in T
-            decoded = self.decoder(z[:, :, k].to(self.dtype), pyramid, reference)  # [B, 4, 3, H, W]
-            frames.append(decoded[:, :1] if k == 0 else decoded)
+            motion = self.decoder(z[:, :, k].to(self.dtype), maps)
+            shown = 1 if k == 0 else FRAMES
+            frames.append(motion.show(reference)[:, :shown])  # [B, 1 or 4, 3, H, W]
+            flows.append(motion.flow[:, :shown])
         sample = torch.cat(frames, 1).transpose(1, 2).clamp(-1, 1)
-        return DecodedFrames(sample=sample) if return_dict else (sample,)
+        if not return_dict:
+            return (sample,)
+        return DecodedFrames(sample=sample, flow=torch.cat(flows, 1).transpose(1, 2))
 
     def _check_size(self, H: int, W: int) -> None:
         if H % 16 or W % 16:

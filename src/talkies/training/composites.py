@@ -65,6 +65,7 @@ class Composite:
     face: Array  # [4, 4]
     reference_mouth: Array  # [4]
     units: Array  # [5, 52]: four frames, then the reference
+    flow: Array  # [4, 2, S, S]: an optical flow from each frame to the reference, a hint for training
 
 
 class Composer:
@@ -78,6 +79,7 @@ class Composer:
 
     def __init__(self, tracks: Sequence[Track], size: int = 96, augment: bool = True) -> None:
         self.tracks, self.size, self.augment = tracks, size, augment
+        self.optical_flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         bank = np.random.default_rng(7)
         self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
 
@@ -121,7 +123,9 @@ class Composer:
                 np.stack([self.size - b[:, 2], b[:, 1], self.size - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
-        return Composite(film[:4], film[4], mouth[:4], face[:4], mouth[4], labels["face_units"][times])
+        grey = [np.ascontiguousarray((frame.mean(0) + 1) * 127.5).clip(0, 255).astype(np.uint8) for frame in film]
+        flow = np.stack([self.optical_flow.calc(grey[k], grey[4], None).transpose(2, 0, 1) for k in range(4)])
+        return Composite(film[:4], film[4], mouth[:4], face[:4], mouth[4], labels["face_units"][times], flow)
 
     def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""
