@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from talkies.cli.stage import app as stage
 from talkies.cli.train import train
 from talkies.domain.errors import TalkiesError
 
@@ -24,6 +25,7 @@ def _root() -> None:
 
 
 app.command()(train)
+app.add_typer(stage, name="stage")
 
 
 def main() -> None:

@@ -1,0 +1,205 @@
+"""Single performers filmed on a transparent ground: what codecs and the small model are composed from.
+
+Each track is two files: `person-SEED-take-KK.npy`, uint8 `[F, H, W, 4]` RGBA with colours multiplied by coverage, and
+a `.npz` of the same name with everything known about it (`LABELS`). A track exists when its `.npz` does; it is written
+last, so an interrupted run goes on where it stopped. Every track is a function of its seeds and the settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from talkies.domain.errors import InputError
+from talkies.stage.camera import Camera
+from talkies.stage.figure import Figure
+from talkies.stage.identity import Identity
+from talkies.stage.light import Light
+from talkies.stage.motion import Role
+from talkies.stage.renderer import Placement, Truth, render
+from talkies.stage.tracks import Track, listen, speak
+from talkies.stage.voices import Register
+
+#: What a track's `.npz` holds. Shapes: F frames; pixels x right, y down.
+LABELS: dict[str, str] = {
+    "face_units": "[F, 52] float32, columns FACE_UNITS",
+    "head": "[F, 3] float32, yaw pitch roll in degrees relative to the body",
+    "gaze": "[F, 2] float32, yaw pitch in degrees relative to the head",
+    "lip_opening": "[F] float32, pixels",
+    "lip_width": "[F] float32, pixels",
+    "eye_opening": "[F, 2] float32, pixels, left and right eye",
+    "mouth_box": "[F, 4] float32, x0 y0 x1 y1",
+    "face_box": "[F, 4] float32, x0 y0 x1 y1",
+    "head_pose": "[F, 3] float32, yaw pitch roll in degrees towards the camera",
+    "points": "[F, 8, 2] float32, eyes, nose, mouth corners, upper and lower lip, chin",
+    "waveform": "[F * 640] int16, 16 kHz mono",
+    "phone_labels": "[P] str, ARPAbet and SIL",
+    "phone_times": "[P, 2] float32, seconds from the first frame",
+    "meta": "JSON text: seeds, role, voice, words, identity, camera, light, placement",
+}
+VERSION = 1
+_SILENT_EVERY = 4
+_SEEDS_PER_PERSON = 256
+
+
+@dataclass(frozen=True)
+class FootageSettings:
+    """What decides the tracks of a folder, apart from their seeds.
+
+    Attributes:
+        frames: Per track, at 25 fps. height, width: Pixels. texture: Texels of the face's picture.
+        assets: Folder of a MakeHuman asset pack, or "" for home-made hair and clothes.
+        version: Raised whenever the same seeds give other tracks.
+    """
+
+    frames: int = 57
+    height: int = 192
+    width: int = 192
+    texture: int = 512
+    assets: str = ""
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or min(self.height, self.width) < 32 or max(self.height, self.width) > 2048:
+            raise InputError(
+                f"{self.frames} frames of {self.width}x{self.height} cannot be filmed.",
+                "Give at least 1 frame and sides of 32 to 2048 pixels.",
+            )
+
+
+def film(
+    folder: Path, people: int, first: int, takes: int, settings: FootageSettings, workers: int = 1
+) -> Iterator[tuple[int, int]]:
+    """Films `takes` tracks of each of `people` people into `folder`; what is there already is kept.
+
+    Args:
+        folder: Made if missing.
+        people: How many. first: Seed of the first; the others follow.
+        takes: Tracks per person. settings: See `FootageSettings`.
+        workers: Processes, one thread each.
+
+    Yields:
+        (people done, tracks newly filmed) after every person.
+
+    Raises:
+        InputError: The folder holds tracks of other settings.
+    """
+    _check_folder(folder, settings)
+    done = filmed = 0
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_single_thread) as pool:
+        jobs = [pool.submit(film_person, folder, seed, takes, settings) for seed in range(first, first + people)]
+        for job in as_completed(jobs):
+            filmed += job.result()
+            done += 1
+            yield done, filmed
+
+
+def film_person(folder: Path, seed: int, takes: int, settings: FootageSettings) -> int:
+    """Films one person's missing takes; returns how many."""
+    missing = [take for take in range(takes) if not _path(folder, seed, take).with_suffix(".npz").exists()]
+    if not missing:
+        return 0
+    identity = Identity.sample(seed)
+    figure = Figure.build(identity, Path(settings.assets) if settings.assets else None, texture=settings.texture)
+    for take in missing:
+        _film_take(folder, figure, take, settings)
+    return len(missing)
+
+
+def _film_take(folder: Path, figure: Figure, take: int, settings: FootageSettings) -> None:
+    seed = figure.identity.seed
+    rng = np.random.default_rng([0xF117, seed, take])
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    placement = Placement((float(rng.uniform(-0.18, 0.18)), 0.0, 0.0), float(side * rng.uniform(-4, 16)))
+    partner = float(side * rng.triangular(0, 8, 34))
+    track = perform_take(figure.identity, take, settings.frames, partner)
+    camera = _tile_camera(rng)
+    light = Light.sample(rng)
+    size = (settings.height, settings.width)
+    frames, truth = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
+    meta = {
+        "person": seed, "take": take, "split": figure.identity.split, "role": track.role, "voice_id": track.voice_id,
+        "text": track.text, "identity": asdict(figure.identity), "camera": asdict(camera), "light": asdict(light),
+        "placement": asdict(placement), "partner_direction_deg": partner,
+    }  # fmt: skip
+    _write(_path(folder, seed, take), frames, track, truth, json.dumps(meta))
+
+
+def perform_take(identity: Identity, take: int, frames: int, partner: float) -> Track:
+    """What a person says and does in a take; every fourth take is silent, half of these attentive."""
+    number = identity.seed * _SEEDS_PER_PERSON + take
+    if take % _SILENT_EVERY == _SILENT_EVERY - 1:
+        role: Role = "listener" if take % (2 * _SILENT_EVERY) == _SILENT_EVERY - 1 else "idle"
+        return listen(number, frames, role, partner)
+    spoken = take - take // _SILENT_EVERY  # windows of one utterance follow each other without gaps
+    register: Register = "low" if identity.sex == "male" else "high"
+    return speak(identity.seed * _SEEDS_PER_PERSON + spoken, identity.split, frames, register, partner)
+
+
+def _tile_camera(rng: np.random.Generator) -> Camera:
+    """Head and shoulders as they appear when two people share a wide picture."""
+    height = float(rng.uniform(3.7, 4.7))
+    crown = float(rng.uniform(1.95, 2.4))  # what is visible above the head joint
+    target = (float(rng.uniform(-0.1, 0.1)), crown - height / 2, 0.0)
+    return Camera.framing(
+        target, height, float(rng.uniform(8, 16)), yaw=float(rng.normal(0, 2.5)), pitch=float(rng.normal(2.0, 3.0))
+    )
+
+
+def _path(folder: Path, seed: int, take: int) -> Path:
+    return folder / f"person-{seed:07d}-take-{take:02d}.npy"
+
+
+def _write(path: Path, frames: np.ndarray, track: Track, truth: Truth, meta: str) -> None:
+    performance = track.performance
+    labels: dict[str, np.ndarray] = {
+        "face_units": performance.face_units,
+        "head": performance.head,
+        "gaze": performance.gaze,
+        **truth.arrays(),
+        "waveform": np.rint(np.clip(track.waveform, -1, 1) * 32767).astype(np.int16),
+        "phone_labels": np.array([phone.label for phone in track.phones], dtype="<U4"),
+        "phone_times": np.array([(phone.start, phone.end) for phone in track.phones], np.float32).reshape(-1, 2),
+        "meta": np.array(meta),
+    }
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("wb") as file:
+        np.save(file, frames)
+    scratch.replace(path)
+    with scratch.open("wb") as file:
+        np.savez(file, **labels)  # type: ignore[arg-type]
+    scratch.replace(path.with_suffix(".npz"))
+
+
+def _check_folder(folder: Path, settings: FootageSettings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "footage.json"
+    wanted = {**asdict(settings), "labels": LABELS}
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        different = [name for name in asdict(settings) if found.get(name) != wanted[name]]
+        if different:
+            raise InputError(
+                f"{folder} holds tracks with another {', '.join(different)}.",
+                "Choose another folder or the same settings.",
+            )
+        return
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    scratch.replace(path)
+
+
+def _single_thread() -> None:
+    """One thread per worker process, whatever the libraries would like."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    import cv2
+
+    cv2.setNumThreads(1)

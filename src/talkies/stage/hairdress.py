@@ -1,0 +1,152 @@
+"""Hair as geometry: meshes of an asset pack where there is one, otherwise shells of fuzz and the body's own helper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from talkies.stage.assets import AssetPack
+from talkies.stage.body import Array, BaseBody
+from talkies.stage.identity import Identity
+from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
+from talkies.stage.shading import HAIR
+from talkies.stage.skin import hairline, smoothstep
+
+#: Mesh of the pack per style, and the height (reference body) at which it is cut, if at all.
+_PACK_STYLES: dict[str, tuple[str, float]] = {
+    "crop": ("short01", UNCUT),
+    "fringe": ("short02", UNCUT),
+    "swept back": ("short04", UNCUT),
+    "afro": ("afro01", UNCUT),
+    "bob": ("long01", 6.95),
+    "shoulder-length": ("long01", 6.3),
+    "long": ("long01", UNCUT),
+    "ponytail": ("ponytail01", UNCUT),
+    "braid": ("braid01", UNCUT),
+}
+#: Shells per style without a mesh: thickness, unevenness, extra height on top, thinning outwards, noise frequency.
+_SHELL_STYLES: dict[str, tuple[float, float, float, float, float]] = {
+    "buzz cut": (0.05, 0.0, 0.2, 0.75, 700.0),
+    "crop": (0.14, 0.15, 0.8, 0.8, 650.0),
+    "fringe": (0.18, 0.15, 0.7, 0.8, 650.0),
+    "swept back": (0.16, 0.1, 0.6, 0.8, 650.0),
+    "short curls": (0.26, 0.3, 0.6, 0.85, 330.0),
+    "afro": (0.55, 0.25, 0.25, 0.85, 300.0),
+    "bob": (0.13, 0.1, 0.3, 0.7, 600.0),
+    "shoulder-length": (0.13, 0.1, 0.3, 0.7, 600.0),
+    "long": (0.13, 0.1, 0.3, 0.7, 600.0),
+    "ponytail": (0.09, 0.05, 0.2, 0.7, 650.0),
+    "braid": (0.09, 0.05, 0.2, 0.7, 650.0),
+}
+#: Where the body's helper hair ends, for long styles without a pack.
+_HELPER_LENGTH = {"bob": 6.9, "shoulder-length": 6.2, "long": 5.0}
+SHELLS = 10
+
+
+def hair_parts(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPack | None) -> list[Part]:
+    """All hair of the head; none for bald people."""
+    style = identity.hair.style
+    mesh, cut = _PACK_STYLES.get(style, ("", UNCUT))
+    if pack is not None and mesh in pack.hair:
+        return [_pack_hair(identity, body, shaped, pack, mesh, cut)]
+    if style not in _SHELL_STYLES:
+        return []
+    parts = _shells(identity, body, shaped, *_SHELL_STYLES[style])
+    if style in _HELPER_LENGTH:
+        parts.append(_helper_hair(identity, body, shaped, _HELPER_LENGTH[style]))
+    return parts
+
+
+def _colours(identity: Identity) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    red, green, blue = identity.hair.colour
+    return (red * 0.85, green * 0.85, blue * 0.85), (red * 1.3 + 0.015, green * 1.3 + 0.012, blue * 1.3 + 0.01)
+
+
+def _pack_hair(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPack, name: str, cut: float) -> Part:
+    mesh = pack.load("hair", name)
+    hair = identity.hair
+    if cut > UNCUT:
+        cut += 0.5 * (hair.length - 0.5)
+    reference = mesh.fit(body.reference)
+    vertices = mesh.fit(shaped)
+    head = shaped[body.joint_vertices[body.bone("head")]].mean(0)
+    # fuller or flatter about the head, never into it
+    vertices = vertices + (vertices - head) * np.float32(max(0.0, hair.volume - 1.0)) * smoothstep(
+        7.2, 8.2, reference[:, 1]
+    ).reshape(-1, 1)
+    faces = mesh.faces
+    keep = reference[faces[:, :, 0]][:, :, 1].max(1) > cut
+    faces = faces[keep]
+    bone_index, bone_weight = mesh.bones(body)
+    if hair.parting:  # the other side: bodies are symmetric, so the mesh may simply be mirrored
+        mirror = np.array([-1, 1, 1], np.float32)
+        vertices, reference, faces = vertices * mirror, reference * mirror, faces[:, ::-1]
+        bone_index = body.mirrored_bones()[bone_index]
+    low, high = _colours(identity)
+    strands = 60 + 80 * hair.curl
+    row = material(HAIR, low, high, (strands, 5.0 + 5 * hair.curl, 1.0, 0.0, hair.greying, cut))
+    return Part(
+        name="hair",
+        vertices=vertices.astype(np.float32),
+        bone_index=bone_index,
+        bone_weight=bone_weight,
+        faces=faces,
+        uv=mesh.uv,
+        material=row,
+        aux=reference,
+        base=np.full(len(vertices), -1, np.int32),
+        cutout=cut > UNCUT,
+        two_sided=True,
+    )
+
+
+def _shells(
+    identity: Identity,
+    body: BaseBody,
+    shaped: Array,
+    thickness: float,
+    unevenness: float,
+    top: float,
+    thinning: float,
+    frequency: float,
+) -> list[Part]:
+    """Layers over the scalp, each with more holes than the one below: short, curly or frizzy hair."""
+    hair = identity.hair
+    rng = np.random.default_rng([0xA1, identity.seed])
+    cover = hairline(body.reference, hair.hairline)
+    faces = body.faces["body"]
+    faces = faces[cover[faces[:, :, 0]].min(1) > 0.02]
+    normals = vertex_normals(shaped, body.faces["body"][:, :, 0])
+    waves, phases = rng.standard_normal((6, 3)) * 4.0, rng.uniform(0, 6, 6)
+    lumps = 1 + unevenness * np.sin(body.reference @ waves.T + phases).sum(1) / 3
+    height = 1 + top * smoothstep(8.6, 9.2, body.reference[:, 1])
+    reach = thickness * (0.75 + 0.5 * hair.length) * cover * lumps * height
+    low, high = _colours(identity)
+    parts: list[Part] = []
+    for layer in range(SHELLS):
+        f = layer / (SHELLS - 1)
+        lift = (0.015 + reach * f)[:, None] * normals + np.array([0, -0.06, 0.03]) * thickness * 3 * f * f
+        shade = 0.55 + 0.6 * f
+        row = material(
+            HAIR,
+            (low[0] * shade, low[1] * shade, low[2] * shade),
+            (high[0] * shade, high[1] * shade, high[2] * shade),
+            (frequency, frequency, 0.5, f * thinning + 0.001, hair.greying, UNCUT),
+        )
+        part = from_body(body, (shaped + lift).astype(np.float32), "hair", faces, row, cutout=True, two_sided=True)
+        parts.append(replace(part, casts=layer % 3 == 0))
+    return parts
+
+
+def _helper_hair(identity: Identity, body: BaseBody, shaped: Array, end: float) -> Part:
+    """The body's own long-hair helper, cut at height `end`, open at the face."""
+    faces = body.faces["helper-hair"]
+    place = body.reference[faces[:, :, 0]]
+    centre = place.mean(1)
+    face = (centre[:, 2] > 0.9) & (np.abs(centre[:, 0]) < 0.78) & (centre[:, 1] < 9.05)
+    end += 0.5 * (identity.hair.length - 0.5)
+    faces = faces[(place[:, :, 1].max(1) > end) & ~face]
+    low, high = _colours(identity)
+    row = material(HAIR, low, high, (160.0, 5.0, 1.0, 0.0, identity.hair.greying, end))
+    return from_body(body, shaped, "hair", faces, row, cutout=True, two_sided=True)

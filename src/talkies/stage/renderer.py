@@ -1,0 +1,266 @@
+"""Draws figures: pictures with coverage, who is where, and the truth measured on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.stage import geometry, shading
+from talkies.stage.body import Array
+from talkies.stage.camera import Camera, look_at
+from talkies.stage.figure import Figure, Pose
+from talkies.stage.landmarks import landmarks
+from talkies.stage.light import Light
+from talkies.stage.performance import Performance
+
+#: Samples per pixel and side.
+SUPERSAMPLING = 2
+_SHADOW_MAP = 320
+#: Half the width of the square the shadow map covers around each head, decimetres.
+_SHADOW_REACH = 3.6
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a figure stands: `position` of its neutral head joint (decimetres) and `yaw` of its body (degrees)."""
+
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is exactly known about one person in every frame. Pixels: x right, y down, (0, 0) the top left corner.
+
+    Attributes:
+        lip_opening: `[F]` gap between the lips at the middle, pixels. lip_width: `[F]` distance of the corners, pixels.
+        eye_opening: `[F, 2]` gap between the lids, left and right eye, pixels.
+        mouth_box: `[F, 4]` x0, y0, x1, y1 of the lips. face_box: `[F, 4]` chin to forehead, ear to ear.
+        head_pose: `[F, 3]` yaw, pitch, roll towards the camera, degrees, signs as in `Performance.head`.
+        points: `[F, 8, 2]` left eye, right eye, nose tip, mouth corners left and right, upper and lower lip, chin.
+    """
+
+    lip_opening: Array
+    lip_width: Array
+    eye_opening: Array
+    mouth_box: Array
+    face_box: Array
+    head_pose: Array
+    points: Array
+
+    def arrays(self) -> dict[str, Array]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One person in a scene: looks, motion and place."""
+
+    figure: Figure
+    performance: Performance
+    placement: Placement = Placement()
+
+
+class Renderer:
+    """Draws any number of figures into frames of one size, reusing its buffers. Not for use by several threads.
+
+    Args:
+        width: Pixels. height: Pixels.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        shape = (height * SUPERSAMPLING, width * SUPERSAMPLING)
+        self._depth = np.empty(shape, np.float32)
+        self._owner = np.empty(shape, np.int32)
+        self._shadow = np.empty((_SHADOW_MAP, _SHADOW_MAP), np.float32)
+        self._premultiplied = np.empty((height, width, 4), np.float32)
+
+    def draw(
+        self, actors: list[tuple[Figure, Pose]], camera: Camera, light: Light, premultiplied: bool = False
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One frame.
+
+        Args:
+            actors: Figures and their poses. camera: From where. light: In which light.
+            premultiplied: Colours multiplied by coverage, ready for compositing.
+
+        Returns:
+            `[H, W, 4]` uint8 RGBA; and `[H, W]` uint8, 0 for background, k + 1 where the k-th person covers the pixel.
+        """
+        self._depth.fill(1e9)
+        self._owner.fill(-1)
+        view = camera.view()
+        focal = np.float32(camera.focal(self.height) * SUPERSAMPLING)
+        screens, firsts = [], []
+        first = 0
+        for figure, pose in actors:
+            screen = np.empty_like(pose.points)
+            geometry.project(pose.points, view, focal, np.float32(self.width), np.float32(self.height), screen)
+            self._rasterise(figure, screen, first)
+            screens.append(screen)
+            firsts.append(first)
+            first += len(figure.triangles)
+        self._premultiplied.fill(0)
+        for k, (figure, pose) in enumerate(actors):
+            self._shade(figure, pose, screens[k], firsts[k], actors, camera, light, float(focal))
+        out = np.empty((self.height, self.width, 4), np.uint8)
+        shading.to_bytes(self._premultiplied, not premultiplied, out)
+        return out, self._people(np.array([*firsts, first]))
+
+    def _rasterise(self, figure: Figure, screen: Array, first: int) -> None:
+        solid = figure.solid
+        geometry.rasterise(screen, figure.triangles[:solid], figure.two_sided[:solid], first, self._depth, self._owner)
+        shading.rasterise_cutout(
+            screen, figure.triangles[solid:], figure.corners[solid:], figure.uv, figure.aux,
+            figure.material_of[solid:], figure.materials, _lattice(), first + solid, self._depth, self._owner,
+        )  # fmt: skip
+
+    def _shade(
+        self, figure: Figure, pose: Pose, screen: Array, first: int, actors: list[tuple[Figure, Pose]],
+        camera: Camera, light: Light, focal: float,
+    ) -> None:  # fmt: skip
+        head = pose.head[:, :3] @ figure.joints[_head_bone()] + pose.head[:, 3]
+        table = light.table()
+        scale = np.float32(0)
+        shadow_view = np.zeros((3, 4), np.float32)
+        if light.shadows:
+            centre = np.asarray(head, np.float64) + np.array([0, -0.6, 0.3])
+            shadow_view = look_at(centre + table[0].astype(np.float64) * 20, centre)
+            scale = np.float32(_SHADOW_MAP / 2 / _SHADOW_REACH)
+            self._shadow.fill(1e9)
+            for other, other_pose in actors:
+                flat = np.empty_like(other_pose.points)
+                geometry.project_flat(other_pose.points, shadow_view, scale, np.float32(_SHADOW_MAP / 2), flat)
+                geometry.rasterise_depth(flat, other.shade_triangles, self._shadow)
+        distance = float(np.linalg.norm(np.asarray(camera.position) - head))
+        samples_per_unit = focal / distance / SUPERSAMPLING
+        shading.resolve(
+            self._depth, self._owner, first, first + len(figure.triangles), screen, pose.points, pose.normals,
+            figure.triangles, figure.corners, figure.uv, figure.occlusion, figure.aux, figure.material_of,
+            figure.materials, pose.up, np.asarray(camera.position, np.float32), table, _lattice(),
+            _level(figure.face_texture, samples_per_unit, 0.30), _level(figure.body_texture, samples_per_unit, 0.13),
+            self._shadow, shadow_view, scale, _tone(), self._premultiplied,
+        )  # fmt: skip
+
+    def _people(self, bounds: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Who covers each pixel, by the sample at its lower right (cheap, and unbiased on edges)."""
+        owner = self._owner[1::2, 1::2]
+        return np.searchsorted(bounds, owner, side="right").astype(np.uint8)
+
+
+def render(
+    figure: Figure, performance: Performance, camera: Camera, light: Light, size: tuple[int, int],
+    placement: Placement = Placement(), premultiplied: bool = False,
+) -> tuple[NDArray[np.uint8], Truth]:  # fmt: skip
+    """A whole performance of one person on a transparent ground.
+
+    Args:
+        figure: Who. performance: What they do. camera: From where. light: In which light.
+        size: Height and width in pixels.
+        placement: Where the person is. premultiplied: Colours multiplied by coverage.
+
+    Returns:
+        `[F, H, W, 4]` uint8 RGBA and the truth of every frame.
+    """
+    height, width = size
+    renderer = Renderer(width, height)
+    frames = np.empty((len(performance), height, width, 4), np.uint8)
+    truths = []
+    for frame in range(len(performance)):
+        pose = figure.pose(performance, frame, placement.position, placement.yaw)
+        frames[frame], _ = renderer.draw([(figure, pose)], camera, light, premultiplied)
+        truths.append(measure(figure, pose, camera, size))
+    return frames, stack_truth(truths)
+
+
+def measure(figure: Figure, pose: Pose, camera: Camera, size: tuple[int, int]) -> dict[str, Array]:
+    """One frame's truth; keys as in `Truth`."""
+    height, width = size
+    marks = landmarks()
+    screen = np.empty_like(pose.points)
+    geometry.project(
+        pose.points,
+        camera.view(),
+        np.float32(camera.focal(height)),
+        np.float32(width / 2),
+        np.float32(height / 2),
+        screen,
+    )
+
+    def at(body_vertices: NDArray[np.int32]) -> Array:
+        return screen[figure.vertex_of[body_vertices], :2]
+
+    def box(body_vertices: NDArray[np.int32]) -> Array:
+        place = at(body_vertices)
+        return np.concatenate([place.min(0), place.max(0)])
+
+    up = _up_on_screen(pose, camera)
+    heights = {name: at(getattr(marks, name)) @ up for name in ("upper_lip", "lower_lip")}
+    corners = at(marks.mouth_corners)
+    eyes = [
+        max(0.0, float((at(upper) @ up).min() - (at(lower) @ up).max()))
+        for upper, lower in zip(marks.upper_lids, marks.lower_lids, strict=True)
+    ]
+    points = [at(marks.upper_lids[0]).mean(0), at(marks.upper_lids[1]).mean(0), at(marks.nose).mean(0), *corners,
+              at(marks.upper_lip).mean(0), at(marks.lower_lip).mean(0), at(marks.chin).mean(0)]  # fmt: skip
+    return {
+        "lip_opening": np.float32(max(0.0, float(heights["upper_lip"].min() - heights["lower_lip"].max()))),  # type: ignore[dict-item]
+        "lip_width": np.float32(np.linalg.norm(corners[0] - corners[1])),  # type: ignore[dict-item]
+        "eye_opening": np.array(eyes, np.float32),
+        "mouth_box": box(marks.lips),
+        "face_box": box(marks.face),
+        "head_pose": _head_pose(pose, camera),
+        "points": np.stack(points).astype(np.float32),
+    }
+
+
+def stack_truth(frames: list[dict[str, Array]]) -> Truth:
+    """Frames' measurements as one record."""
+    return Truth(**{name: np.stack([frame[name] for frame in frames]).astype(np.float32) for name in frames[0]})
+
+
+def _up_on_screen(pose: Pose, camera: Camera) -> Array:
+    """The head's upward direction in the picture, `[2]`, unit length (y down)."""
+    direction = camera.view()[:, :3] @ pose.up
+    flat = np.array([direction[0], -direction[1]], np.float32)
+    return flat / np.float32(np.linalg.norm(flat) + 1e-6)
+
+
+def _head_pose(pose: Pose, camera: Camera) -> Array:
+    """Yaw, pitch and roll of the head seen from the camera, degrees."""
+    turn = camera.view()[:, :3] @ pose.head[:, :3]
+    forward, up = turn[:, 2], turn[:, 1]
+    yaw = np.arctan2(forward[0], forward[2])
+    pitch = np.arcsin(np.clip(forward[1], -1, 1))
+    roll = np.arctan2(up[0], up[1])
+    return np.degrees(np.array([yaw, pitch, roll])).astype(np.float32)
+
+
+def _level(pyramid: tuple[Array, ...], samples_per_unit: float, units_per_texture: float) -> Array:
+    """The texture level with about one texel per sample."""
+    wanted = samples_per_unit / units_per_texture
+    for level in reversed(pyramid):
+        if level.shape[0] >= wanted:
+            return level
+    return pyramid[0]
+
+
+@lru_cache(maxsize=1)
+def _lattice() -> Array:
+    return shading.noise_lattice()
+
+
+@lru_cache(maxsize=1)
+def _tone() -> Array:
+    return shading.tone_curve()
+
+
+@lru_cache(maxsize=1)
+def _head_bone() -> int:
+    from talkies.stage.body import load_body
+
+    return load_body().bone("head")

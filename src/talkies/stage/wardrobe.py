@@ -1,0 +1,190 @@
+"""Clothes and glasses as geometry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.stage.assets import AssetPack
+from talkies.stage.body import Array, BaseBody, Index
+from talkies.stage.identity import PATTERNS, Identity
+from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
+from talkies.stage.shading import CLOTH, PLAIN
+
+#: Distance of the home-made shirt from the skin.
+_SHIRT_GAP = 0.09
+
+
+def outfit_parts(
+    identity: Identity, body: BaseBody, shaped: Array, pack: AssetPack | None, lowest: float
+) -> tuple[list[Part], NDArray[np.bool_]]:
+    """Clothes above the reference height `lowest`, and which body vertices `[N]` they hide."""
+    hidden = np.zeros(len(body.vertices), bool)
+    fitting = _fitting(identity, pack)
+    if not fitting or pack is None:
+        return [_shirt(identity, body, shaped, lowest)], hidden
+    mesh = pack.load("clothes", fitting[int(identity.outfit.garment * len(fitting))])
+    reference, vertices = mesh.fit(body.reference), mesh.fit(shaped)
+    hidden[mesh.hides] = True
+    faces = mesh.faces[reference[mesh.faces[:, :, 0]][:, :, 1].max(1) > lowest]
+    bone_index, bone_weight = mesh.bones(body)
+    parts = []
+    for order, piece in enumerate(_pieces(faces, len(vertices))):
+        colours = identity.outfit.colours
+        row = _cloth(identity, colours[min(order, 2)], colours[1 if order == 0 else 2], order == 0)
+        used, inverse = np.unique(piece[:, :, 0], return_inverse=True)
+        own = np.stack([inverse.reshape(-1, 3), piece[:, :, 1]], axis=-1).astype(np.int32)
+        parts.append(
+            Part(
+                name="cloth",
+                vertices=vertices[used],
+                bone_index=bone_index[used],
+                bone_weight=bone_weight[used],
+                faces=own,
+                uv=mesh.uv,
+                material=row,
+                aux=reference[used],
+                base=np.full(len(used), -1, np.int32),
+                two_sided=True,
+            )
+        )
+    return parts, hidden
+
+
+def _fitting(identity: Identity, pack: AssetPack | None) -> list[str]:
+    """Garments of the pack for this person; hats and shoes are left out."""
+    if pack is None:
+        return []
+    return [name for name in pack.clothes if name.startswith(identity.sex)]
+
+
+def _pieces(faces: Index, count: int) -> list[Index]:
+    """A garment's separate pieces (jacket, shirt, tie), the largest first."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    t = faces[:, :, 0]
+    links = (np.concatenate([t[:, 0], t[:, 1]]), np.concatenate([t[:, 1], t[:, 2]]))
+    label = connected_components(coo_matrix((np.ones(len(links[0])), links), shape=(count, count)), False)[1]
+    of_face = label[t[:, 0]]
+    names, sizes = np.unique(of_face, return_counts=True)
+    return [faces[of_face == name] for name in names[np.argsort(-sizes, kind="stable")]]
+
+
+def _cloth(
+    identity: Identity,
+    colour: tuple[float, float, float],
+    second: tuple[float, float, float],
+    patterned: bool,
+    depth: float = 0.0,
+    neck: float = 0.0,
+) -> Array:
+    pattern = PATTERNS.index(identity.outfit.pattern) if patterned else 0
+    bands = 2.6 * identity.outfit.pattern_scale
+    return material(CLOTH, colour, second, (float(pattern), bands, depth, neck, 0.0, UNCUT))
+
+
+def _shirt(identity: Identity, body: BaseBody, shaped: Array, lowest: float) -> Part:
+    """A shirt from the body's tights helper, with a round to deep neckline."""
+    outfit = identity.outfit
+    neck = 6.55 + 0.15 * outfit.neckline
+    faces = body.faces["helper-tights"]
+    place = body.reference[faces[:, :, 0]]
+    keep = (place[:, :, 1].max(1) > lowest) & (place[:, :, 1].min(1) < neck + 0.9)
+    if outfit.garment < 0.5:  # short sleeves
+        keep &= np.abs(place.mean(1)[:, 0]) < 3.1
+    normals = vertex_normals(shaped, body.faces["helper-tights"][:, :, 0])
+    row = _cloth(identity, outfit.colours[0], outfit.colours[1], True, 0.15 + 0.35 * outfit.neckline, neck)
+    puffed = (shaped + _SHIRT_GAP * normals).astype(np.float32)
+    return replace(from_body(body, puffed, "cloth", faces[keep], row, cutout=True, two_sided=True), casts=False)
+
+
+def glasses_parts(identity: Identity, body: BaseBody, shaped: Array) -> list[Part]:
+    """Frames on nose and ears: two rims, a bridge and two temples, rigid with the head."""
+    if not identity.outfit.glasses:
+        return []
+    joints = body.joints(shaped)
+    left, right = joints[body.bone("eye.L")], joints[body.bone("eye.R")]
+    head = body.bone("head")
+    skin = shaped[body.faces["body"][:, :, 0].ravel()]
+    gap = float(left[0] - right[0])
+    exponent, size = identity.outfit.glasses_shape
+    a, b = 0.36 * gap * size, 0.29 * gap * size
+    front = float(_brow_front(shaped, left, gap)) + 0.06
+    rims = []
+    for eye in (left, right):
+        angle = np.linspace(0, 2 * np.pi, 29)[:-1]
+        c, s = np.cos(angle), np.sin(angle)
+        x = eye[0] + a * np.sign(c) * np.abs(c) ** (2 / exponent)
+        y = eye[1] - 0.02 + b * np.sign(s) * np.abs(s) ** (2 / exponent)
+        z = front - 0.10 * np.abs(c) * np.sign(eye[0] * c).clip(0, 1)
+        rims.append(_tube(np.stack([x, y, z], 1), 0.016, closed=True))
+    nose = np.array([[right[0] + a * 0.98, left[1] + 0.05, front], [0, left[1] + 0.09, front + 0.03],
+                     [left[0] - a * 0.98, left[1] + 0.05, front]])  # fmt: skip
+    pieces = [*rims, _tube(nose, 0.014, closed=False)]
+    near = skin[(np.abs(skin[:, 1] - left[1]) < 0.25) & (skin[:, 2] < left[2] - 0.25) & (skin[:, 2] > left[2] - 0.75)]
+    width = float(np.abs(near[:, 0]).max()) + 0.02
+    for side, eye in ((1, left), (-1, right)):
+        path = np.array([
+            [eye[0] + side * a, eye[1] + 0.08, front - 0.10], [side * width, eye[1] + 0.08, left[2] - 0.30],
+            [side * (width + 0.02), eye[1] + 0.06, left[2] - 0.95],
+        ])  # fmt: skip
+        pieces.append(_tube(path, 0.016, closed=False))
+    row = material(PLAIN, identity.outfit.glasses_colour, (1, 1, 1), (0.7, 60.0))
+    parts = []
+    for vertices, triangles in pieces:
+        n = len(vertices)
+        weight = np.zeros((n, 4), np.float32)
+        weight[:, 0] = 1
+        parts.append(
+            Part(
+                name="glasses",
+                vertices=vertices,
+                bone_index=np.full((n, 4), head, np.int32),
+                bone_weight=weight,
+                faces=np.stack([triangles, np.zeros_like(triangles)], -1),
+                uv=np.zeros((1, 2), np.float32),
+                material=row,
+                aux=np.zeros((n, 3), np.float32),
+                base=np.full(n, -1, np.int32),
+                two_sided=True,
+                occlusion=np.ones(n, np.float32),
+            )
+        )
+    return parts
+
+
+def _brow_front(shaped: Array, eye: Array, gap: float) -> float:
+    """How far the face comes forward around the eyes (nose left out)."""
+    body = shaped[:13380]
+    near = (np.abs(body[:, 1] - eye[1]) < 0.30 * gap) & (np.abs(np.abs(body[:, 0]) - eye[0]) < 0.36 * gap)
+    near &= body[:, 2] > eye[2] - 0.5
+    return float(np.percentile(body[near, 2], 97))
+
+
+def _tube(path: NDArray[np.floating], radius: float, *, closed: bool, sides: int = 5) -> tuple[Array, Index]:
+    """A tube along points `[p, 3]`: vertices and triangles, outside facing outwards."""
+    count = len(path)
+    ahead = np.roll(path, -1, 0) - path if closed else np.gradient(path, axis=0)
+    behind = path - np.roll(path, 1, 0) if closed else ahead
+    tangent = ahead + behind
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    first = np.cross(tangent, [0.0, 0.0, 1.0])
+    first[np.linalg.norm(first, axis=1) < 1e-3] = (1.0, 0.0, 0.0)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(tangent, first)
+    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    ring = np.cos(angle)[None, :, None] * first[:, None] + np.sin(angle)[None, :, None] * second[:, None]
+    vertices = (path[:, None] + radius * ring).reshape(-1, 3).astype(np.float32)
+    triangles = []
+    for i in range(count if closed else count - 1):
+        j = (i + 1) % count
+        for k in range(sides):
+            m = (k + 1) % sides
+            triangles += [
+                (i * sides + k, i * sides + m, j * sides + k),
+                (i * sides + m, j * sides + m, j * sides + k),
+            ]
+    return vertices, np.array(triangles, np.int32)
