@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
+from typing import Annotated
 
 import typer
 
+import talkies
+from talkies.cli.caption import caption
+from talkies.cli.doctor import doctor
+from talkies.cli.generate import generate
+from talkies.cli.models import app as models
+from talkies.cli.people import people
+from talkies.cli.schema import schema
 from talkies.cli.stage import app as stage
 from talkies.cli.train import train
+from talkies.cli.verify import verify
 from talkies.domain.errors import TalkiesError
 
 app = typer.Typer(
@@ -19,22 +31,55 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"talkies {talkies.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    """Keeps the verbs as sub-commands even while there is only one."""
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command itself; every verb has its own."""
 
 
-app.command()(train)
+for verb in (generate, people, caption, verify, doctor, schema, train):
+    app.command()(verb)
+app.add_typer(models, name="models")
 app.add_typer(stage, name="stage")
 
 
 def main() -> None:
-    """Entry point of the `talkies` command: known errors become one line and an exit code, never a traceback."""
+    """Entry point of the `talkies` command: errors become one line and an exit code, never a traceback.
+
+    `TALKIES_DEBUG=1` shows tracebacks after all.
+    """
+    # Being told to stop is like Ctrl-C: what is half-written is removed on the way out.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except TalkiesError as error:
-        print(f"talkies: {error}", file=sys.stderr)  # noqa: T201
+        if os.environ.get("TALKIES_DEBUG"):
+            raise
+        _complain(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("TALKIES_DEBUG"):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        _complain(f"internal error: {type(error).__name__}: {reason} Run again with TALKIES_DEBUG=1 and report it.")
+        sys.exit(70)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(text: str) -> None:
+    print(f"talkies: {text}", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

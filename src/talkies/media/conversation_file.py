@@ -39,11 +39,21 @@ class _Loader(yaml.SafeLoader):
 def read_conversation(path: Path) -> Conversation:
     """Reads and checks a conversation, ours or in the authors' format.
 
-    Relative paths in it are looked for beside the file; those of the authors' format also in the folders above it and
-    in the current one, since their program is started from its repository's root.
-
     Raises:
         InputError: The file cannot be read, is malformed, or a field is wrong; one line says which.
+    """
+    conversation, folders = parse_conversation(path)
+    return resolve_paths(conversation, folders)
+
+
+def parse_conversation(path: Path) -> tuple[Conversation, list[Path]]:
+    """A conversation with its paths as written, and the folders in which they are to be looked for.
+
+    Relative paths are looked for beside the file; those of the authors' format also in the folders above it and in the
+    current one, since their program is started from its repository's root.
+
+    Raises:
+        InputError: As `read_conversation`, but no file named in it is touched.
     """
     data = _decode(path)
     if is_official(data):
@@ -51,9 +61,8 @@ def read_conversation(path: Path) -> Conversation:
             official = from_official(data)
         except InputError as error:
             raise InputError(f"{path.name}: {error.args[0]}", error.hint) from None
-        folders = [path.parent, *path.resolve().parent.parents, Path.cwd()]
-        return resolve_paths(validate(official, path.name), folders)
-    return resolve_paths(validate(data, path.name), [path.parent])
+        return validate(official, path.name), [path.parent, *path.resolve().parent.parents, Path.cwd()]
+    return validate(data, path.name), [path.parent]
 
 
 def validate(data: Any, where: str) -> Conversation:

@@ -1,0 +1,272 @@
+"""`talkies generate`: a conversation becomes a video."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from talkies.cli.model_folder import ModelFolder
+    from talkies.cli.rendering import Plan, RenderOptions
+    from talkies.cli.report import Report
+    from talkies.cli.scene import Scene
+    from talkies.domain.conversation import Conversation
+    from talkies.provenance.consent import Consent
+
+_WHAT, _HOW, _FILE, _WHO = "What to show", "How to generate", "What to write", "Provenance"
+
+
+def generate(
+    conversation: Annotated[
+        Path | None,
+        typer.Argument(help="Conversation file: YAML or JSON, or the authors' input JSON.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; its suffix is the format. A folder for png.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="The picture.", rich_help_panel=_WHAT)] = None,
+    speaker: Annotated[
+        list[str] | None,
+        typer.Option(help="A voice; repeat for each person, left to right. `none`: silent.", rich_help_panel=_WHAT),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="What happens in the video.", rich_help_panel=_WHAT)] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to avoid.", rich_help_panel=_WHAT)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop the video there.", rich_help_panel=_WHAT)] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Model folder or fetched id; else the bundled one.", rich_help_panel=_HOW),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same video.", rich_help_panel=_HOW)] = 0,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; else the model's.", rich_help_panel=_HOW)] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; else the model's.", rich_help_panel=_HOW)] = None,
+    text_guidance: Annotated[float | None, typer.Option(help="Guidance by the prompt.", rich_help_panel=_HOW)] = None,
+    audio_guidance: Annotated[float | None, typer.Option(help="Guidance by the voices.", rich_help_panel=_HOW)] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting, e.g. motion_frames=5.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_HOW)] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_HOW)] = "auto",
+    format: Annotated[str | None, typer.Option(help="mp4, webm, gif or png.", rich_help_panel=_FILE)] = None,
+    fps: Annotated[str, typer.Option(help="Frames per second, like 25 or 30000/1001.", rich_help_panel=_FILE)] = "25",
+    crf: Annotated[int, typer.Option(help="Quality: 0 is best, 51 worst.", rich_help_panel=_FILE)] = 17,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would happen, and draw the people.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    preview: Annotated[
+        Path | None, typer.Option(help="Where --plan draws the people; else beside the output.", rich_help_panel=_FILE)
+    ] = None,
+    i_have_consent: Annotated[
+        bool, typer.Option("--i-have-consent", help="The people shown agreed, or are not real.", rich_help_panel=_WHO)
+    ] = False,
+    no_credentials: Annotated[
+        bool, typer.Option("--no-credentials", help="Do not sign the file as AI-generated.", rich_help_panel=_WHO)
+    ] = False,
+    certificate: Annotated[Path | None, typer.Option(help="Own certificate, PEM.", rich_help_panel=_WHO)] = None,
+    key: Annotated[Path | None, typer.Option(help="Own key, PEM.", rich_help_panel=_WHO)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+) -> None:
+    """Make a video in which the people of a picture talk."""
+    from talkies.cli.model_folder import find_model
+    from talkies.cli.rendering import RenderOptions
+    from talkies.cli.report import Report
+    from talkies.cli.scene import prepare
+    from talkies.domain.clip import FrameSize
+    from talkies.media.video import format_of, parse_fps
+
+    report = Report(quiet)
+    described = _conversation(conversation, image, speaker or [], prompt, negative_prompt)
+    target = (output or Path((conversation or described.image).stem + ".mp4")).expanduser()
+    named = {
+        "num_inference_steps": steps,
+        "text_guidance_scale": text_guidance,
+        "audio_guidance_scale": audio_guidance,
+    }
+    options = RenderOptions(
+        output=target,
+        format=format_of(target, format),
+        fps=parse_fps(fps),
+        crf=crf,
+        seed=seed,
+        overrides=_overrides(named, override or []),
+        size=None if size is None else FrameSize.parse(size),
+        device=device,
+        dtype=dtype,
+        resume=resume,
+        credentials=not no_credentials,
+        certificate=certificate,
+        key=key,
+    )
+    _check_ranges(crf, seed, seconds)
+    _check_output(options, described)
+    folder = find_model(model)
+    with tempfile.TemporaryDirectory(prefix="talkies-") as temporary:
+        scene = prepare(described, Path(temporary), seconds)
+        for note in scene.notes:
+            report.note(note)
+        _run(scene, folder, options, report, plan, preview, i_have_consent)
+
+
+def _run(
+    scene: Scene,
+    model: ModelFolder,
+    options: RenderOptions,
+    report: Report,
+    only_plan: bool,
+    preview: Path | None,
+    agreed: bool,
+) -> None:
+    from talkies.cli.estimate import spell_seconds
+    from talkies.cli.prompts import choose_prompt
+    from talkies.cli.rendering import plan, render
+
+    planned = plan(scene, model, options)
+    if only_plan:
+        _show(scene, model, planned, options, report, preview)
+        return
+    consent = _consent(agreed, scene.conversation.consent, report)
+    prompt, origin = choose_prompt(scene)
+    if origin:
+        report.note(origin)
+    if not options.credentials:
+        report.note("Content credentials are switched off: the file will not say that it is AI-generated.")
+    expected = planned.estimate(model)
+    count = len(planned.segments.segments)
+    report.say(
+        f"{scene.num_frames} frames of {planned.size} in {count} segment{'s' if count > 1 else ''} with {model.name} "
+        f"on {planned.device}; expected to take about {spell_seconds(expected.seconds)}."
+    )
+    try:
+        record = render(scene, model, planned, prompt, consent, options, report)
+    except KeyboardInterrupt:
+        kept = options.output.with_name(options.output.name + ".unfinished")
+        more = f" Finished segments are kept in {kept.name}: go on with --resume." if kept.is_dir() else ""
+        report.say(f"Stopped; {options.output.name} was not written.{more}")
+        raise typer.Exit(130) from None
+    report.say(f"{options.output}: {scene.seconds:.2f} s, {planned.size}; content credentials {record.credentials}.")
+    if not report.quiet:
+        typer.echo(str(options.output))
+
+
+def _conversation(
+    path: Path | None, image: Path | None, voices: list[str], prompt: str | None, negative: str | None
+) -> Conversation:
+    from talkies.cli.scene import shorthand
+    from talkies.media.conversation_file import parse_conversation, resolve_paths, validate
+
+    base, folders = parse_conversation(path) if path is not None else (None, [])
+    fields: dict[str, Any] = shorthand(_here(image), [_here_text(voice) for voice in voices], base)
+    fields |= {name: value for name, value in (("prompt", prompt), ("negative_prompt", negative)) if value is not None}
+    return resolve_paths(validate(fields, path.name if path else "The command line"), [*folders, Path.cwd()])
+
+
+def _here(path: Path | None) -> Path | None:
+    return None if path is None else Path.cwd() / path.expanduser()
+
+
+def _here_text(voice: str) -> str:
+    from talkies.cli.scene import SILENT_WORDS
+
+    return voice if voice.strip().lower() in SILENT_WORDS else str(Path.cwd() / Path(voice).expanduser())
+
+
+def _overrides(named: dict[str, Any], texts: list[str]) -> dict[str, Any]:
+    from talkies.cli.rendering import parse_override
+
+    return {name: value for name, value in named.items() if value is not None} | dict(map(parse_override, texts))
+
+
+def _check_ranges(crf: int, seed: int, seconds: float | None) -> None:
+    from talkies.domain.errors import InputError
+
+    if not 0 <= crf <= 51:
+        raise InputError(f"--crf {crf} is out of range 0..51.")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed} is out of range 0..2^63-1.")
+    if seconds is not None and not 0.04 <= seconds <= 86_400:
+        raise InputError(f"--seconds {seconds:g} is out of range 0.04..86400.")
+
+
+def _check_output(options: RenderOptions, conversation: Conversation) -> None:
+    from talkies.domain.errors import InputError
+    from talkies.media.staging import require_writable
+    from talkies.provenance.credentials import load_key
+
+    output = options.output
+    require_writable(output)
+    if output.exists() and output.is_dir() != (options.format == "png"):
+        raise InputError(
+            f"{output} is a {'folder' if output.is_dir() else 'file'}; --format {options.format} cannot replace it."
+        )
+    if output.is_dir() and any(not entry.name.endswith((".png", ".wav", ".json")) for entry in output.iterdir()):
+        raise InputError(f"{output} holds other files than pictures.", "Choose an empty or new folder.")
+    inputs = [conversation.image, *[turn.audio for turn in conversation.turn_list() if turn.audio]]
+    if output.exists() and any(output.samefile(path) for path in inputs):
+        raise InputError(f"The output {output.name} is one of the inputs.", "Choose another name.")
+    if options.credentials and (options.certificate or options.key):
+        load_key(options.certificate, options.key)
+
+
+def _consent(agreed: bool, stated: str | None, report: Report) -> Consent:
+    from talkies.provenance import consent
+
+    found = consent.find(agreed, stated)
+    if found is not None:
+        return found
+    if not sys.stdin.isatty():
+        raise consent.missing()
+    report.say(consent.STATEMENT)
+    if not typer.confirm("Is that so?", err=True):
+        raise consent.missing()
+    answer = consent.Consent(consent.STATEMENT, "asked", consent.today())
+    consent.remember(answer)
+    return answer
+
+
+def _show(
+    scene: Scene, model: ModelFolder, planned: Plan, options: RenderOptions, report: Report, preview: Path | None
+) -> None:
+    from talkies.cli.estimate import spell_bytes, spell_seconds
+    from talkies.cli.machine import free_memory
+    from talkies.media.staging import staged
+
+    expected = planned.estimate(model)
+    people = [
+        (
+            f"person {number}",
+            f"{person.name}, {person.describe()}{'' if scene.timeline.of(number - 1) else ', silent'}",
+        )
+        for number, person in enumerate(scene.people, 1)
+    ]
+    names = [person.name for person in scene.people]
+    says = [
+        (
+            f"{utterance.start:7.2f} s",
+            f"{names[utterance.person]}: {utterance.audio.name}, {utterance.duration:.2f} s",
+        )
+        for utterance in scene.timeline.utterances[:50]
+    ]
+    segments = planned.segments
+    video = [
+        ("video", f"{scene.num_frames} frames, {scene.seconds:.2f} s, {planned.size}, {options.format}"),
+        (
+            "segments",
+            f"{len(segments.segments)} of up to {segments.segment_frames} frames, {segments.motion_frames} handed on",
+        ),
+        ("steps", f"{planned.settings.num_inference_steps}, {planned.passes} network call(s) each"),
+        ("model", f"{model.name} on {planned.device} in {str(planned.dtype).removeprefix('torch.')}"),
+        ("memory", f"about {spell_bytes(expected.memory)} ({spell_bytes(free_memory(planned.device))} free)"),
+        ("time", f"about {spell_seconds(expected.seconds)}"),
+    ]
+    report.table("People", people)
+    report.table("Turns", says)
+    report.table("Plan", video)
+    target = preview or options.output.with_name(options.output.stem + ".people.png")
+    with staged(target) as temporary:
+        scene.preview(planned.size).save(temporary, format="PNG")
+    report.say(f"The people are drawn in {target}.")

@@ -1,0 +1,66 @@
+"""The prompt of a scene: the user's, a caption of the picture, or a neutral one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talkies.cli.scene import Scene
+
+_PLACES = {
+    1: ("in the picture",),
+    2: ("on the left", "on the right"),
+    3: ("on the left", "in the middle", "on the right"),
+}
+_NUMBERS = ("", "One person", "Two people", "Three people", "Four people", "Five people", "Six people")
+
+
+def choose_prompt(scene: Scene) -> tuple[str, str]:
+    """The prompt, and a line on where it comes from when the user gave none."""
+    if scene.conversation.prompt:
+        return scene.conversation.prompt, ""
+    from talkies.pipelines.captioner import find_captioner
+
+    captioner = find_captioner()
+    if captioner is None:
+        return neutral_prompt(scene), (
+            "No prompt was given and no captioning model is here (`talkies models fetch captioner`): "
+            "a neutral prompt is used."
+        )
+    return captioner.caption(scene.image, describe_people(scene)), "No prompt was given: the picture was captioned."
+
+
+def neutral_prompt(scene: Scene) -> str:
+    """A prompt that claims nothing about the picture but who speaks and who listens."""
+    count = len(scene.people)
+    if count == 1:
+        return "A person is speaking in a natural way, with lively expressions and small movements of the head."
+    number = _NUMBERS[count] if count < len(_NUMBERS) else f"{count} people"
+    return (
+        f"{number} are in a conversation. {describe_people(scene)} Natural expressions, small gestures, steady camera."
+    )
+
+
+def describe_people(scene: Scene) -> str:
+    """Everybody by position and what they do: `The person on the left is talking. ...`"""
+    order = sorted(range(len(scene.people)), key=lambda index: _position(scene, index))
+    places = _PLACES.get(len(order)) or tuple(f"number {number} from the left" for number in range(1, len(order) + 1))
+    sentences = []
+    for place, index in zip(places, order, strict=True):
+        does = "is talking" if scene.timeline.of(index) else "is listening in silence"
+        sentences.append(f"The person {place} {does}.")
+    return " ".join(sentences)
+
+
+def _position(scene: Scene, index: int) -> float:
+    """x of the middle of a person, in pixels of the picture."""
+    import numpy as np
+
+    person = scene.people[index]
+    if person.face is not None:
+        return person.face.centre[0]
+    if person.box is not None:
+        return (person.box[0] + person.box[2]) / 2
+    if person.mask is not None:
+        return float(np.nonzero(person.mask)[1].mean())
+    return scene.image.width / 2
