@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -42,46 +42,70 @@ class OrderState:
     count: int = 0
 
 
-class BatchOrder:
-    """Endless shuffled batches of sample numbers; samples in a batch have equal shapes.
+class SampleSource(Protocol):
+    """Where samples come from: a cache, or something that composes them without end.
+
+    Attributes:
+        context: Audio frames on either side of every clip.
+        null_prompt: The empty prompt, `[L, D]` embeddings or `[L]` ids.
+    """
+
+    context: int
+    null_prompt: Tensor
+
+    def __getitem__(self, number: int) -> CachedSample:
+        """The sample of this number: the same at every call."""
+
+    def walk(self, state: OrderState, batch_size: int, seed: int) -> Iterator[tuple[list[int], OrderState]]:
+        """Endless batches of numbers from `state` on, each with the state after it. Samples of a batch have equal
+        shapes. An endless source may leave `epoch` at 0 and count batches in `position`."""
+
+
+class ShuffledCache:
+    """A latent cache in shuffled order.
 
     Every sample is seen at least once per pass; the last batch of each shape is filled up with samples of the same
     shape. New samples in the cache are taken in when a pass begins.
 
     Args:
         cache: Where the samples are.
-        batch_size: Numbers per batch.
-        seed: Seed of the order.
     """
 
-    def __init__(self, cache: LatentCache, batch_size: int, seed: int) -> None:
+    def __init__(self, cache: LatentCache) -> None:
         self._cache = cache
-        self._batch_size = batch_size
-        self._seed = seed
+        self.context = cache.context
+        self.null_prompt = cache.null_prompt
 
-    def batches(self, epoch: int, count: int) -> list[list[int]]:
+    def __getitem__(self, number: int) -> CachedSample:
+        """A sample of the cache."""
+        return self._cache[number]
+
+    def batches(self, epoch: int, count: int, batch_size: int, seed: int) -> list[list[int]]:
         """All batches of a pass over the first `count` samples."""
-        random = generator(self._seed, "order", epoch)
+        random = generator(seed, "order", epoch)
         groups: dict[object, list[int]] = defaultdict(list)
         for number in torch.randperm(count, generator=random).tolist():
             groups[self._cache.entry(number).shapes].append(number)
-        size = self._batch_size
         found = []
         for group in groups.values():
-            for start in range(0, len(group), size):
-                batch = group[start : start + size]
-                found.append([*batch, *(group[i % len(group)] for i in range(size - len(batch)))])
+            for start in range(0, len(group), batch_size):
+                batch = group[start : start + batch_size]
+                found.append([*batch, *(group[i % len(group)] for i in range(batch_size - len(batch)))])
         return [found[i] for i in torch.randperm(len(found), generator=random).tolist()]
 
-    def walk(self, state: OrderState) -> Iterator[tuple[list[int], OrderState]]:
-        """Batches from `state` on, each with the state after it."""
+    def walk(self, state: OrderState, batch_size: int, seed: int) -> Iterator[tuple[list[int], OrderState]]:
+        """Batches from `state` on, each with the state after it.
+
+        Raises:
+            InputError: The cache has lost samples since the state was saved.
+        """
         epoch, position, count = state.epoch, state.position, state.count
         if count > len(self._cache):
             raise InputError(f"The run was on pass {epoch} over {count} samples; the cache holds {len(self._cache)}.")
         while True:
             if position == 0:
                 count = self._cache.refresh()
-            batches = self.batches(epoch, count)
+            batches = self.batches(epoch, count, batch_size, seed)
             for number in range(position, len(batches)):
                 last = number + 1 == len(batches)
                 yield batches[number], OrderState(epoch + last, 0 if last else number + 1, count)
@@ -252,7 +276,7 @@ class BatchBuilder:
     """Draws everything random of a batch.
 
     Args:
-        cache: Samples.
+        source: Samples.
         window: Audio frames per window, the model's.
         condition: Tasks and dropout.
         timesteps: Noise levels.
@@ -262,7 +286,7 @@ class BatchBuilder:
 
     def __init__(
         self,
-        cache: LatentCache,
+        source: SampleSource,
         *,
         window: int,
         condition: ConditionSection,
@@ -270,7 +294,7 @@ class BatchBuilder:
         latent_frames: int | None,
         seed: int,
     ) -> None:
-        self._cache = cache
+        self._source = source
         self._window = window
         self._condition = condition
         self._timesteps = timesteps
@@ -294,8 +318,8 @@ class BatchBuilder:
         counts = torch.where(longer, torch.tensor(prefix.latent_frames)[choice], 1)
 
         mine = torch.arange(rank, size, world)
-        samples = [self._cache[numbers[slot]] for slot in mine.tolist()]
-        batch = collate(samples, self._cache.context, self._window, self._latent_frames)
+        samples = [self._source[numbers[slot]] for slot in mine.tolist()]
+        batch = collate(samples, self._source.context, self._window, self._latent_frames)
         shape = batch.latents.shape[1:]
         noise = [torch.randn(shape, generator=generator(self._seed, "noise", draw, slot)) for slot in mine.tolist()]
         batch = replace(batch, noise=torch.stack(noise), sigma=sigma[mine])
@@ -309,10 +333,10 @@ class BatchBuilder:
         # at least one frame stays to be generated
         batch = give_frames(batch, counts[mine].clamp(max=batch.latents.shape[2] - 1), disturbance)
         if task < self._condition.drop_text_and_audio:
-            return drop_text(drop_audio(batch), torch.ones(len(samples), dtype=torch.bool), self._cache.null_prompt)
+            return drop_text(drop_audio(batch), torch.ones(len(samples), dtype=torch.bool), self._source.null_prompt)
         if task < self._condition.drop_text_and_audio + self._condition.image_to_video:
             return drop_audio(batch)
-        return drop_text(batch, text_dropped[mine], self._cache.null_prompt)
+        return drop_text(batch, text_dropped[mine], self._source.null_prompt)
 
 
 @dataclass(frozen=True)
@@ -327,9 +351,8 @@ class BatchLoader:
     """Prepares batches in a background thread.
 
     Args:
-        order: Order of samples.
+        order: Numbers of the samples of each batch, from a source's `walk`, with the place in the data after it.
         builder: Draws the batches.
-        state: Place in the data to go on from.
         draws: Batches built before (step * accumulation).
         prefetch: Batches kept ready.
         rank: This process.
@@ -340,10 +363,9 @@ class BatchLoader:
 
     def __init__(
         self,
-        order: BatchOrder,
+        order: Iterator[tuple[list[int], OrderState]],
         builder: BatchBuilder,
         *,
-        state: OrderState,
         draws: int,
         prefetch: int,
         rank: int = 0,
@@ -351,15 +373,20 @@ class BatchLoader:
     ) -> None:
         self._queue: queue.Queue[Delivery | BaseException] = queue.Queue(maxsize=prefetch)
         self._closed = threading.Event()
-        arguments = (order, builder, state, draws, rank, world)
+        arguments = (order, builder, draws, rank, world)
         self._thread = threading.Thread(target=self._work, args=arguments, name="talkies-batches", daemon=True)
         self._thread.start()
 
     def _work(
-        self, order: BatchOrder, builder: BatchBuilder, state: OrderState, draws: int, rank: int, world: int
+        self,
+        order: Iterator[tuple[list[int], OrderState]],
+        builder: BatchBuilder,
+        draws: int,
+        rank: int,
+        world: int,
     ) -> None:
         try:
-            for draw, (numbers, after) in enumerate(order.walk(state), start=draws):
+            for draw, (numbers, after) in enumerate(order, start=draws):
                 if not self._offer(Delivery(builder.build(numbers, draw, rank, world), after)):
                     return
         except Exception as error:

@@ -52,7 +52,7 @@ class CodecRecipe(BaseModel):
     mouth_weight: float = 10.0
     face_weight: float = 2.0
     probe_weight: float = 0.1
-    flow_weight: float = Field(0.02, description="Weight of following an optical flow where that explains the frame.")
+    flow_weight: float = Field(1.0, description="Weight of following an optical flow where that explains the frame.")
     latent_noise: float = 0.1
     ema: float = 0.999
     seed: int = 0
@@ -115,17 +115,25 @@ def _look_up(features: Tensor, boxes: Tensor, size: int) -> Tensor:
     return F.grid_sample(features, centre[:, None, None], align_corners=False, padding_mode="border")[:, :, 0, 0]
 
 
-def reconstruction_loss(decoded: Tensor, batch: Batch) -> Tensor:
-    """Weighted L1 of pixels and, by half, of their differences to the next pixel."""
+def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -> Tensor:
+    """Weighted Charbonnier loss of pixels and, by half, of their differences to the next pixel.
+
+    Plain L1 does not start: its optimum for a pixel that mostly stays is to stay, and its gradient says nothing of how
+    far the others are off.
+    """
     weight = batch.weight
     error = decoded - batch.group
-    across = (error[..., 1:] - error[..., :-1]).abs() * weight[..., 1:]
-    down = (error[..., 1:, :] - error[..., :-1, :]).abs() * weight[..., 1:, :]
-    return ((error.abs() * weight).sum() + 0.5 * (across.sum() + down.sum())) / (weight.sum() * 3)
+
+    def soft(difference: Tensor) -> Tensor:
+        return (difference.pow(2) + softness**2).sqrt() - softness
+
+    across = soft(error[..., 1:] - error[..., :-1]) * weight[..., 1:]
+    down = soft(error[..., 1:, :] - error[..., :-1, :]) * weight[..., 1:, :]
+    return ((soft(error) * weight).sum() + 0.5 * (across.sum() + down.sum())) / (weight.sum() * 3)
 
 
 def flow_loss(flow: Tensor, batch: Batch) -> Tensor:
-    """L1 to the optical flow in pixels, where warping by that flow explains the frame better than the still picture.
+    """Squared error to the optical flow in units of 8 pixels, where that flow explains the frame better than standing.
 
     Without this hint the first thousand steps are spent finding out that the latents can move anything at all.
     """
@@ -135,7 +143,7 @@ def flow_loss(flow: Tensor, batch: Batch) -> Tensor:
         hinted = (warp(still, batch.flow.flatten(0, 1)) - frames).abs().mean(1)
         trusted = (hinted < (still - frames).abs().mean(1) + 0.01).float().unflatten(0, (-1, 4))[:, :, None]
     trusted = trusted * batch.weight.clamp_max(3.0)
-    return ((flow - batch.flow).abs() * trusted).sum() / (2 * trusted.sum()).clamp_min(1)
+    return (((flow - batch.flow) / 8).pow(2) * trusted).sum() / (2 * trusted.sum()).clamp_min(1)
 
 
 class CodecTrainer:
@@ -197,7 +205,7 @@ class CodecTrainer:
         loss = reconstruction_loss(motion.show(batch.reference), batch) + recipe.flow_weight * flow_loss(
             motion.flow, batch
         )
-        loss = loss + 1e-3 * size + recipe.probe_weight * self.probe(z, told, batch)
+        loss = loss + 1e-2 * size + recipe.probe_weight * self.probe(z, told, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()

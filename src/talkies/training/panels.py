@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import FRAMES, AutoencoderReference
+from talkies.models.autoencoder_reference import FRAMES, AutoencoderReference, measure_flow
 from talkies.training.composites import Track, _move_box, degrade, procedural_background, recolour
 from talkies.training.shards import CachedSample
 
@@ -96,13 +96,17 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
     """Everything of a `Panel` that comes from the picture; latents normalised by the codec's statistics."""
     film = torch.from_numpy(strip.film)
     count = (len(film) - 1) // FRAMES
-    still = film[reference][None]  # [1, 3, H, W]
-    groups = film[1 : 1 + count * FRAMES].unflatten(0, (count, FRAMES))  # [K, 4, 3, H, W]
-    singles = film[: count * FRAMES + 1 : FRAMES, None].expand(-1, FRAMES, -1, -1, -1)  # [K+1, 4, 3, H, W]
+    still = film[reference]
+    flow = measure_flow(film, still)  # [F, 2, H, W]
+
+    def in_groups(frames: Tensor) -> Tensor:  # [F, c, H, W] -> [K + K+1, 4, c, H, W]
+        groups = frames[1 : 1 + count * FRAMES].unflatten(0, (count, FRAMES))
+        return torch.cat([groups, frames[: count * FRAMES + 1 : FRAMES, None].expand(-1, FRAMES, -1, -1, -1)])
+
+    both, moves = in_groups(film), in_groups(flow)
     with torch.autocast("cpu", torch.bfloat16):
-        both = torch.cat([groups, singles]).flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        z = codec.encode_groups(both, still.expand(len(both), -1, -1, -1)).float()
-        condition = codec.encode_reference(still)[0].float()
+        z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves).float()
+        condition = codec.encode_reference(still[None])[0].float()
     if codec.config.latents_mean is not None:
         z = (z - z.new_tensor(codec.config.latents_mean)[:, None, None]) / z.new_tensor(codec.config.latents_std)[
             :, None, None

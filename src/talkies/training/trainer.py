@@ -21,7 +21,7 @@ from torch import Tensor
 
 from talkies.domain.errors import InputError, NumericalError
 from talkies.training import checkpoint as files
-from talkies.training.batches import BatchBuilder, BatchLoader, BatchOrder, OrderState, collate
+from talkies.training.batches import BatchBuilder, BatchLoader, OrderState, SampleSource, ShuffledCache, collate
 from talkies.training.config import Recipe
 from talkies.training.ema import Ema
 from talkies.training.launch import LAUNCHER
@@ -73,6 +73,7 @@ class Trainer:
         folder: Where checkpoints, log, curves and the exported model go. A run found there is gone on with.
         world: This process's place.
         console: Where to report.
+        source: Training samples; the caches of `data.train` if None.
         hooks: Called after each validation.
 
     Raises:
@@ -80,23 +81,30 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, folder: Path, world: World, console: Console, hooks: Sequence[SampleHook] = ()
+        self,
+        recipe: Recipe,
+        folder: Path,
+        world: World,
+        console: Console,
+        *,
+        source: SampleSource | None = None,
+        hooks: Sequence[SampleHook] = (),
     ) -> None:
         self.recipe, self.folder, self.world, self.console, self.hooks = recipe, folder, world, console, hooks
         if recipe.data.batch_size % world.size:
             raise InputError(f"`data.batch_size` must be a multiple of the {world.size} processes.")
         torch.set_num_threads(recipe.machine.threads)
-        self.cache = LatentCache(recipe.data.train)
+        self.source = source or ShuffledCache(LatentCache(recipe.data.train))
         self.system = build_system(recipe).to(world.device)
         self._window = int(self.system.transformer.config.audio_window)
         self._probe = self._load_probe()
+        self.progress = Progress()
         self._check_fit()
         if world.sharded:
             shard(self.system)
         self.parameters = trained_parameters(self.system)
         self.optimizers = build_optimizers(self.parameters, recipe.optimizer)
         self.ema = Ema(self.parameters, recipe.ema) if recipe.ema else None
-        self.progress = Progress()
         self._stop = False
         self._unsound = 0
 
@@ -328,8 +336,9 @@ class Trainer:
         """Prints the memory plan; refuses data that the model cannot take and runs that cannot fit."""
         recipe = self.recipe
         count = recipe.data.batch_size // self.world.size
-        sample = self.cache[0]
-        batch = collate([sample] * count, self.cache.context, self._window, recipe.data.latent_frames)
+        numbers, _ = next(self.source.walk(self.progress.order, recipe.data.batch_size, recipe.seed))
+        samples = [self.source[number] for number in numbers[:count]]
+        batch = collate(samples, self.source.context, self._window, recipe.data.latent_frames)
         given, wanted = batch.hidden_states().shape[1], self.system.transformer.config.in_channels
         if given != wanted:
             raise InputError(
@@ -344,7 +353,7 @@ class Trainer:
     def _loader(self) -> BatchLoader:
         recipe = self.recipe
         builder = BatchBuilder(
-            self.cache,
+            self.source,
             window=self._window,
             condition=recipe.condition,
             timesteps=recipe.objective.timesteps,
@@ -352,9 +361,8 @@ class Trainer:
             seed=recipe.seed,
         )
         return BatchLoader(
-            BatchOrder(self.cache, recipe.data.batch_size, recipe.seed),
+            self.source.walk(self.progress.order, recipe.data.batch_size, recipe.seed),
             builder,
-            state=self.progress.order,
             draws=self.progress.step * recipe.data.accumulation,
             prefetch=recipe.data.prefetch,
             rank=self.world.rank,

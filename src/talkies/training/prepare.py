@@ -1,0 +1,185 @@
+"""From tracks to the latent cache of the small model: panels are encoded once, then paired for every pass.
+
+    python -m talkies.training.prepare recipe.yaml
+
+Panels are kept in memory (about 0.4 MB each); each round writes one pass of fresh pairings. A training run that reads
+the cache takes in new rounds as they come.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from talkies.domain.errors import InputError
+from talkies.media.loudness import LoudnessMeter
+from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
+from talkies.training.composites import Track, find_tracks
+from talkies.training.panels import Panel, build_panel, load_codec, side_by_side
+from talkies.training.shards import CacheWriter
+from talkies.training.text import train_tokenizer
+
+#: The features hear sound at this loudness, in LUFS (the paper's program).
+LOUDNESS = -23.0
+SAMPLES_PER_FRAME = RATE // 25
+
+
+class PrepareRecipe(BaseModel):
+    """Everything that decides a cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracks: list[Path]
+    codec: Path
+    audio_encoder: Path
+    tokenizer: Path
+    panels: Path
+    output: Path
+    variants: int = Field(1, description="Panels per track, each placed, lit and degraded differently.")
+    rounds: int = 4
+    samples_per_round: int = 2000
+    latent_frames: int = 9
+    context: int = 2
+    people: dict[int, float] = Field({1: 0.2, 2: 0.7, 3: 0.1}, description="Share of clips by number of people.")
+    threads: int = 1
+    seed: int = 0
+
+
+def speech_features(encoder: WhisperSpeechEncoder, track: Track, context: int, rng: np.random.Generator) -> Tensor:
+    """Features `[F + 2 context, S, C]` of a track's sound: loudness as the pipeline's, now and then with noise."""
+    with np.load(track.path.with_suffix(".npz"), allow_pickle=False) as labels:
+        waveform = labels["waveform"].astype(np.float32) / 32768
+    waveform = normalise_loudness(waveform)
+    if rng.random() < 0.5:
+        waveform = waveform + rng.standard_normal(len(waveform)).astype(np.float32) * float(10 ** rng.uniform(-4, -2.2))
+    frames = len(waveform) // SAMPLES_PER_FRAME + 2 * context
+    padded = np.concatenate([np.zeros(context * SAMPLES_PER_FRAME, np.float32), waveform])
+    return encoder.encode_speech(torch.from_numpy(padded), frames).half()
+
+
+def normalise_loudness(waveform: np.ndarray) -> np.ndarray:
+    """`[samples]` at 16 kHz brought to -23 LUFS; silence stays silence."""
+    meter = LoudnessMeter(RATE)
+    meter.add(waveform)
+    loudness = meter.integrated()
+    if not np.isfinite(loudness) or loudness < LOUDNESS - 40:
+        return waveform
+    return np.asarray(waveform * 10 ** ((LOUDNESS - loudness) / 20), np.float32)
+
+
+def encode_panels(recipe: PrepareRecipe) -> Iterator[Panel]:
+    """All panels; those on disk are read, the others encoded and kept."""
+    recipe.panels.mkdir(parents=True, exist_ok=True)
+    codec = load_codec(recipe.codec)
+    encoder = WhisperSpeechEncoder.from_pretrained(recipe.audio_encoder).eval()
+    tracks = [track for folder in recipe.tracks for track in find_tracks(folder)]
+    began = time.perf_counter()
+    for number, track in enumerate(tracks):
+        for variant in range(recipe.variants):
+            path = recipe.panels / f"{track.path.stem}-{variant}.safetensors"
+            if path.exists():
+                yield _load_panel(path)
+                continue
+            rng = np.random.default_rng([recipe.seed, variant, *track.path.stem.encode()])
+
+            def hear(heard: Track, context: int, rng: np.random.Generator = rng) -> Tensor:
+                return speech_features(encoder, heard, context, rng)
+
+            panel = build_panel(track, codec, hear, rng, recipe.context, track.path.stem.split("-take-")[0])
+            _save_panel(panel, path)
+            yield panel
+        if number % 50 == 49:
+            seconds = time.perf_counter() - began
+            print(f"{number + 1} of {len(tracks)} tracks encoded, {seconds:.0f} s", flush=True)  # noqa: T201
+
+
+_TENSORS = ("groups", "singles", "condition", "mask", "weight", "audio")
+
+
+def _save_panel(panel: Panel, path: Path) -> None:
+    about = {"id": panel.id, "reference": str(panel.reference), "person": panel.person}
+    partial = path.with_suffix(".part")
+    save_file({name: getattr(panel, name).contiguous() for name in _TENSORS}, partial, about)
+    partial.rename(path)
+
+
+def _load_panel(path: Path) -> Panel:
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in _TENSORS}
+    return Panel(id=about["id"], reference=int(about["reference"]), person=about["person"], **tensors)
+
+
+PROMPTS = {
+    1: ("a person is talking to the camera.", "one person speaks.", "a portrait of a person who is speaking."),
+    2: ("two people are talking to each other.", "a conversation between two people.", "two people speak in turn."),
+    3: ("three people are talking to each other.", "a conversation between three people."),
+    4: ("four people are talking to each other.", "a conversation between four people."),
+}
+
+
+def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer: CacheWriter, prompts: dict) -> None:
+    """One pass of fresh pairings: every panel about equally often, nobody beside themselves."""
+    rng = np.random.default_rng([recipe.seed, number])
+    counts, shares = zip(*sorted(recipe.people.items()), strict=True)
+    pool: list[int] = []
+    for _ in range(recipe.samples_per_round):
+        wanted = int(rng.choice(counts, p=np.array(shares) / sum(shares)))
+        chosen: list[Panel] = []
+        while len(chosen) < wanted:
+            pool = pool or rng.permutation(len(panels)).tolist()
+            candidate = panels[pool.pop()]
+            if all(candidate.person != other.person for other in chosen):
+                chosen.append(candidate)
+        # a clip that starts at the reference frame continues the picture; any other continues a film
+        latest = min(len(panel.groups) for panel in chosen) - (recipe.latent_frames - 1)
+        start = 0 if rng.random() < 0.5 else int(rng.integers(0, latest + 1))
+        prompt = prompts[wanted][int(rng.integers(len(prompts[wanted])))]
+        writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, prompt))
+
+
+def prepare(recipe: PrepareRecipe) -> None:
+    """Encodes what is missing and writes the rounds that are not there yet."""
+    torch.set_num_threads(recipe.threads)
+    cv2.setNumThreads(recipe.threads)
+    panels = [panel for panel in encode_panels(recipe) if panel.mask[::2, ::2].any()]
+    if len({panel.person for panel in panels}) < max(recipe.people):
+        raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
+    tokenizer = train_tokenizer(text for texts in PROMPTS.values() for text in texts)
+    tokenizer.save_pretrained(recipe.tokenizer)
+
+    def ids(text: str) -> Tensor:
+        padded = tokenizer(text, padding="max_length", truncation=True, max_length=24)
+        return torch.tensor(padded["input_ids"], dtype=torch.int64)
+
+    prompts = {count: [ids(text) for text in texts] for count, texts in PROMPTS.items()}
+    done = recipe.output / "rounds.json"
+    first = json.loads(done.read_text()) if done.exists() else 0
+    with CacheWriter(recipe.output, context=recipe.context, null_prompt=ids("")) as writer:
+        for number in range(first, recipe.rounds):
+            write_round(recipe, panels, number, writer, prompts)
+            writer.flush()
+            done.write_text(json.dumps(number + 1))
+            print(f"round {number + 1} of {recipe.rounds}: {len(writer)} clips", flush=True)  # noqa: T201
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the recipe named on the command line."""
+    (path,) = sys.argv[1:] if arguments is None else arguments
+    prepare(PrepareRecipe(**yaml.safe_load(Path(path).read_text())))
+
+
+if __name__ == "__main__":
+    main()
