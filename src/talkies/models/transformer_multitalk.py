@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import AttentionModuleMixin
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 - tells diffusers' pipelines how to load this part
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import (
     WanAttention,
@@ -30,6 +31,7 @@ from torch import nn
 from talkies.domain.errors import InputError
 from talkies.models.speaker_rope import (
     apply_rotary,
+    attention_with_person_map,
     audio_labels,
     check_person_tokens,
     label_rotary,
@@ -139,17 +141,27 @@ class MultiTalkAttnProcessor:
         if rotary_emb is not None:
             query, key = apply_rotary(query, *rotary_emb), apply_rotary(key, *rotary_emb)
         person_map = None
-        if frame_tokens is not None:
-            with torch.no_grad():  # a label is a position, not a feature to learn through
-                person_map = person_attention_map(query, key[:, : frame_tokens.shape[-1]], frame_tokens)
-        output = dispatch_attention_fn(
-            query, key, value, attn_mask=attention_mask, backend=self._attention_backend
-        ).flatten(2)  # [B, S, H D]
+        if frame_tokens is not None and self._shares_scores(query):
+            output, person_map = attention_with_person_map(query, key, value, frame_tokens)
+        else:
+            if frame_tokens is not None:
+                with torch.no_grad():  # a label is a position, not a feature to learn through
+                    person_map = person_attention_map(query, key[:, : frame_tokens.shape[-1]], frame_tokens)
+            output = dispatch_attention_fn(
+                query, key, value, attn_mask=attention_mask, backend=self._attention_backend
+            )  # [B, S, H, D]
+        output = output.flatten(2)  # [B, S, H D]
         if encoder_hidden_states_image is not None and attn.add_k_proj is not None:
             key, value = _project_image(attn, encoder_hidden_states_image)  # [B, I, H, D]
             output = output + dispatch_attention_fn(query, key, value, backend=self._attention_backend).flatten(2)
         output = attn.to_out[1](attn.to_out[0](output.type_as(query)))
         return output if person_map is None else (output, person_map)
+
+    def _shares_scores(self, query: torch.Tensor) -> bool:
+        """Whether self-attention and person map are computed together."""
+        default = self._attention_backend in (None, AttentionBackendName.NATIVE)
+        training = torch.is_grad_enabled()  # the normalisers have no gradient
+        return default and query.device.type == "cpu" and not training and not torch.compiler.is_compiling()
 
 
 def _project(
