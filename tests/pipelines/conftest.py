@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_pipeline import reference_pipeline, wan_pipeline
 
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+
+torch.set_num_threads(1)  # the parts are tiny: threads would only wait for each other
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +23,4 @@ def small() -> MultiTalkPipeline:
 
 @pytest.fixture(scope="session")
 def picture() -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8))
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8))

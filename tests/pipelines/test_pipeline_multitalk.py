@@ -1,20 +1,309 @@
-"""The whole pipeline with tiny real parts."""
+"""The whole pipeline with tiny real parts: what goes in, what comes out, what it refuses."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from tiny_pipeline import stripes, voice
+import dataclasses
+from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from PIL import Image
+from tiny_pipeline import GENERATION, reference_pipeline, stripes, voice, wan_pipeline
+
+from talkies.domain.clip import FrameSize
+from talkies.domain.errors import InputError, NumericalError
+from talkies.models.audio_encoder import SpeechEncoder
+from talkies.pipelines.inputs import GenerationRequest
+from talkies.pipelines.output import Progress
+from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline, clean_prompt
+from talkies.pipelines.settings import NEGATIVE_PROMPT, GenerationSettings
 from talkies.sampling.noise import cpu_generator
 
+PROMPT = "two people talk"
 
-def test_one_segment(wan, small, picture) -> None:
-    for pipeline in (wan, small):
-        video = pipeline(
-            picture, [voice(0.4), voice(0.2)], "two people talk", person_masks=stripes(2), generator=cpu_generator(0)
+
+def pixels(video: list[Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(frame) for frame in video])
+
+
+@pytest.fixture(params=["wan", "small"])
+def pipeline(request: pytest.FixtureRequest) -> MultiTalkPipeline:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("people", [1, 2, 3, 4])
+def test_any_number_of_people_with_unequal_tracks(
+    pipeline: MultiTalkPipeline, picture: Image.Image, people: int
+) -> None:
+    voices = [voice(0.2 + 0.1 * person, person) for person in range(people)]
+    masks = stripes(people) if people > 1 else None
+    video = pipeline(picture, voices, PROMPT, person_masks=masks, generator=cpu_generator(0)).frames
+    assert len(video) == 1
+    assert abs(len(video[0]) - 25 * (0.2 + 0.1 * (people - 1))) <= 0.5
+    assert video[0][0].size == (64, 64)
+
+
+def test_everything_given_matters(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
+    def run(**changes: object) -> np.ndarray:
+        arguments = {
+            "image": picture,
+            "audio": [voice(0.4), voice(0.4, 1)],
+            "prompt": PROMPT,
+            "person_masks": stripes(2),
+            "generator": cpu_generator(0),
+            "text_guidance_scale": 3.0,
+            "output_type": "np",
+        }
+        return pipeline(**{**arguments, **changes}).frames
+
+    base = run()
+    assert base.shape == (1, 10, 64, 64, 3)
+    assert np.array_equal(base, run())
+    for changes in (
+        {"image": picture.rotate(90)},
+        {"audio": [voice(0.4, 2), voice(0.4, 1)]},
+        {"audio": [voice(0.4, 1), voice(0.4)]},
+        {"audio": [voice(0.4), None]},
+        {"prompt": "a dog"},
+        {"negative_prompt": "sing"},
+        {"person_masks": stripes(2)[::-1]},
+        {"generator": cpu_generator(1)},
+        {"num_inference_steps": 3},
+        {"text_guidance_scale": 5.0},
+        {"audio_guidance_scale": 1.5},
+        {"height": 32, "width": 48},
+    ):
+        other = run(**changes)
+        assert other.shape != base.shape or np.abs(other - base).max() > 1e-6, changes
+
+
+def test_batch_equals_its_samples(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
+    voices = [[voice(0.6, 0), voice(0.6, 1)], [voice(0.3, 2), voice(0.6, 3)]]
+    prompts, pictures = ["two people talk", "a dog"], [picture, picture.rotate(180)]
+    together = pipeline(
+        pictures,
+        voices,
+        prompts,
+        person_masks=stripes(2),
+        generator=[cpu_generator(5), cpu_generator(6)],
+        output_type="np",
+    ).frames
+    for index in range(2):
+        alone = pipeline(
+            pictures[index],
+            voices[index],
+            prompts[index],
+            person_masks=stripes(2),
+            generator=cpu_generator(5 + index),
+            output_type="np",
         ).frames
-        assert len(video[0]) == 10
-        assert video[0][0].size == (32, 32)
-        assert np.isfinite(np.array(video[0][0], dtype=float)).all()
-        assert torch.is_grad_enabled()
+        np.testing.assert_allclose(together[index], alone[0], atol=2e-4)
+
+
+def test_output_types(small: MultiTalkPipeline, picture: Image.Image) -> None:
+    def run(output_type: str, **more: object) -> object:
+        return small(picture, [voice(0.2)], PROMPT, generator=cpu_generator(0), output_type=output_type, **more)
+
+    as_np, as_pt, as_pil = (run(kind).frames for kind in ("np", "pt", "pil"))
+    np.testing.assert_allclose(as_np[0], as_pt[0].permute(0, 2, 3, 1).numpy())
+    np.testing.assert_allclose(as_np[0] * 255, pixels(as_pil[0]), atol=0.51)
+    latents = run("latent", return_dict=False)[0]
+    assert [tuple(segment.shape) for segment in latents] == [(1, 6, 2, 4, 4)]
+
+
+def test_saved_and_loaded(pipeline: MultiTalkPipeline, picture: Image.Image, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    assert not list(tmp_path.rglob("*.bin"))
+    loaded = MultiTalkPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded.defaults == pipeline.defaults
+    assert (loaded.image_encoder is None) == (pipeline.image_encoder is None)
+    arguments = {"person_masks": stripes(2), "output_type": "np"}
+    voices = [voice(0.4), voice(0.2, 1)]
+    first = pipeline(picture, voices, PROMPT, generator=cpu_generator(0), **arguments).frames
+    second = loaded(picture, voices, PROMPT, generator=cpu_generator(0), **arguments).frames
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_embeddings_replace_their_encoders(wan: MultiTalkPipeline, picture: Image.Image) -> None:
+    voices = [voice(0.2)]
+    whole = wan(picture, voices, PROMPT, generator=cpu_generator(0), output_type="np").frames
+    settings = wan.defaults
+    request = GenerationRequest(picture, voices, size=FrameSize(64, 64))
+    from talkies.pipelines.inputs import load_reference
+
+    ready = wan(
+        picture,
+        prompt_embeds=wan.encode_prompt([PROMPT], 12),
+        negative_prompt_embeds=wan.encode_prompt([settings.negative_prompt], 12),
+        image_embeds=wan.encode_image(load_reference(request, 1, FrameSize(64, 64))),
+        # As many frames as its windows can reach, of the voice followed by silence.
+        audio_embeds=[wan.audio_encoder.encode_speech(voices[0], 7)],
+        num_frames=5,
+        generator=cpu_generator(0),
+        output_type="np",
+    ).frames
+    np.testing.assert_allclose(whole, ready, atol=1e-6)
+
+
+def test_two_passes_without_text_guidance(small: MultiTalkPipeline, picture: Image.Image) -> None:
+    names: list[str] = []
+    original = small.transformer.cache_context
+
+    def spy(name: str):
+        names.append(name)
+        return original(name)
+
+    small.transformer.cache_context = spy
+    try:
+        small(picture, [voice(0.2)], PROMPT, generator=cpu_generator(0))
+    finally:
+        del small.transformer.cache_context
+    assert names == ["cond", "drop_audio"] * 2
+
+
+@pytest.mark.parametrize("scheduler", [FlowMatchEulerDiscreteScheduler(), None])
+def test_euler_of_diffusers_is_ours(picture: Image.Image, scheduler: object) -> None:
+    pipeline = reference_pipeline()
+    expected = pipeline(picture, [voice(0.8)], PROMPT, generator=cpu_generator(0), output_type="np").frames
+    pipeline.scheduler = scheduler
+    got = pipeline(picture, [voice(0.8)], PROMPT, generator=cpu_generator(0), output_type="np").frames
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_multistep_scheduler_runs_over_segments(picture: Image.Image) -> None:
+    pipeline = reference_pipeline()
+    pipeline.scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
+    frames = pipeline(picture, [voice(0.8)], PROMPT, generator=cpu_generator(0), output_type="np").frames
+    assert frames.shape[1] == 20 and np.isfinite(frames).all()
+
+
+def test_callback_sees_and_changes_latents(small: MultiTalkPipeline, picture: Image.Image) -> None:
+    seen: list[int] = []
+
+    def stop_moving(_pipeline: MultiTalkPipeline, step: int, timestep: float, tensors: dict) -> dict:
+        seen.append(step)
+        assert 0 < timestep <= 1000
+        return {"latents": torch.zeros_like(tensors["latents"])}
+
+    run = {"generator": cpu_generator(0), "callback_on_step_end": stop_moving, "output_type": "latent"}
+    latents = small(picture, [voice(0.8)], PROMPT, **run).frames
+    assert seen == [0, 1, 2, 3]
+    assert not latents[0].any()
+
+
+def test_progress_counts_the_whole_run(small: MultiTalkPipeline, picture: Image.Image) -> None:
+    events: list[Progress] = []
+    request = GenerationRequest(picture, [voice(0.8)], prompt=PROMPT, generator=cpu_generator(0))
+    chunks = list(small.stream(request, events.append))
+    assert [event.done for event in events] == [1, 2, 3, 4]
+    assert {event.total for event in events} == {4}
+    assert [(chunk.index, chunk.segments, chunk.start, chunk.frames.shape[1]) for chunk in chunks] == [
+        (0, 2, 0, 13),
+        (1, 2, 13, 7),
+    ]
+    whole = small(picture, [voice(0.8)], PROMPT, generator=cpu_generator(0)).frames[0]
+    np.testing.assert_array_equal(np.concatenate([chunk.frames[0] for chunk in chunks]), pixels(whole))
+
+
+def test_plan_says_what_a_run_will_do(wan: MultiTalkPipeline, picture: Image.Image) -> None:
+    request = GenerationRequest(picture, [voice(0.8), None], prompt=PROMPT)
+    plan = wan.plan(request)
+    assert (plan.people, plan.batch, plan.passes, plan.sampling.steps) == (2, 1, 3, 2)
+    assert plan.segments.total_frames == 20
+    assert (plan.size.width, plan.size.height) == (64, 64)
+
+
+def test_masks_of_the_picture_and_of_the_frame_agree(wan: MultiTalkPipeline) -> None:
+    from talkies.pipelines.inputs import load_masks
+
+    picture = Image.new("RGB", (64, 48))
+    masks = stripes(2, 48, 64)
+    of_picture = GenerationRequest(picture, person_masks=masks)
+    scaled = np.stack([np.asarray(Image.fromarray(mask).resize((32, 24), Image.Resampling.NEAREST)) for mask in masks])
+    of_frame = GenerationRequest(picture, person_masks=scaled)
+    size = FrameSize(32, 24)
+    one, other = (load_masks(request, 1, 2, size, (12, 16)) for request in (of_picture, of_frame))
+    assert one is not None and torch.equal(one, other)
+    assert torch.equal(one.sum(1), torch.ones(1, 12, 16))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"audio": None}, "audio"),
+        ({"audio": []}, "one waveform per person"),
+        ({"audio": [np.zeros((2, 100), np.float32)]}, "not samples"),
+        ({"audio": [None, None]}, "silent"),
+        ({"audio": [voice(0.2), voice(0.2)], "person_masks": None}, "person_masks"),
+        ({"person_masks": stripes(3)}, "people need"),
+        ({"person_masks": stripes(2, 7, 7)}, "picture's size"),
+        ({"person_masks": stripes(2) * np.array([1, 0])[:, None, None]}, "person 2 is empty"),
+        ({"prompt": None}, "no prompt"),
+        ({"prompt": ["a", "b", "c"], "image": [Image.new("RGB", (50, 50))] * 2}, "batch"),
+        ({"generator": [cpu_generator(0)] * 3}, "3 generators"),
+        ({"height": 32}, "both height and width"),
+        ({"height": 72, "width": 70}, "multiples of"),
+        ({"num_inference_steps": 0}, "steps"),
+        ({"audio_guidance_scale": -1.0}, "audio guidance"),
+        ({"output_type": "gif"}, "output_type"),
+        ({"image": torch.zeros(1, 3, 8, 8)}, "image tensor"),
+        ({"callback_on_step_end_tensor_inputs": ["nothing"]}, "callback"),
+        ({"settings": GenerationSettings(**{**GENERATION, "hand_over": "post"})}, "Hand-over"),
+        ({"settings": GenerationSettings(**{**GENERATION, "size": "multitalk-1"})}, "table of sizes"),
+    ],
+)
+def test_bad_input_is_refused(wan: MultiTalkPipeline, picture: Image.Image, changes: dict, message: str) -> None:
+    arguments = {"image": picture, "audio": [voice(0.2), None], "prompt": PROMPT, "person_masks": stripes(2)}
+    with pytest.raises(InputError, match=message):
+        wan(**{**arguments, **changes})
+
+
+def test_missing_parts_are_named(picture: Image.Image) -> None:
+    pipeline = wan_pipeline()
+    pipeline.text_encoder = None
+    with pytest.raises(InputError, match="no text_encoder"):
+        pipeline(picture, [voice(0.2)], PROMPT)
+    pipeline.audio_encoder = None
+    with pytest.raises(InputError, match="audio_encoder"):
+        pipeline(picture, [voice(0.2)], PROMPT)
+    with pytest.raises(InputError, match="no vae and no transformer"):
+        MultiTalkPipeline()(picture, [voice(0.2)], PROMPT)
+    with pytest.raises(InputError, match="Unknown generation settings: stepz"):
+        MultiTalkPipeline(generation={"stepz": 3})
+
+
+@pytest.mark.parametrize("broken", ["transformer", "vae"])
+def test_nan_stops_with_its_place(picture: Image.Image, broken: str) -> None:
+    pipeline = reference_pipeline()
+    part = pipeline.transformer.proj_out if broken == "transformer" else pipeline.vae.decoder.pixels
+
+    def spoil_late(_pipeline: MultiTalkPipeline, step: int, _timestep: float, tensors: dict) -> dict:
+        if step == 2:  # the first step of the second segment
+            part.bias.fill_(float("nan"))
+        return tensors
+
+    with pytest.raises(NumericalError, match="segment 2 of 2") as caught:
+        pipeline(picture, [voice(0.8)], PROMPT, generator=cpu_generator(0), callback_on_step_end=spoil_late)
+    assert ("step 2" in str(caught.value)) == (broken == "transformer")
+
+
+def test_defaults_are_the_papers() -> None:
+    settings = GenerationSettings()
+    assert (settings.num_inference_steps, settings.text_guidance_scale, settings.audio_guidance_scale) == (40, 5.0, 4.0)
+    assert (settings.segment_frames, settings.negative_prompt) == (81, NEGATIVE_PROMPT)
+    assert settings.sampling(FrameSize(832, 448)).shift == 7.0
+    assert settings.sampling(FrameSize(1280, 704)).shift == 11.0
+    assert settings.frame_size(1920, 1080, 16) == FrameSize(896, 448)
+    assert settings.replace({"size": "480x272"}).frame_size(1, 1, 16) == FrameSize(480, 272)
+    assert dataclasses.replace(settings, size=336 * 192).frame_size(1920, 1080, 16) == FrameSize(336, 192)
+
+
+def test_prompts_are_cleaned_as_wan_does() -> None:
+    assert clean_prompt(" two  people\n &amp;amp; a dog ") == "two people & a dog"
+
+
+def test_parts_fit_the_protocol(pipeline: MultiTalkPipeline) -> None:
+    assert isinstance(pipeline.audio_encoder, SpeechEncoder)

@@ -25,7 +25,7 @@ GENERATION = {
     "num_inference_steps": 2,
     "flow_shift": 3.0,
     "max_sequence_length": 12,
-    "size": 32 * 32,
+    "size": 64 * 64,
     "segment_frames": 13,
     "motion_frames": 5,
     "negative_prompt": "bad",
@@ -104,6 +104,8 @@ def reference_pipeline() -> MultiTalkPipeline:
     """The small model's kinds of parts: no image tokens, an autoencoder that sees the reference."""
     torch.manual_seed(0)
     vae = AutoencoderReference(latent_channels=6, reference_channels=8, widths=(8, 8, 16))
+    for head in (vae.decoder.flow, vae.decoder.pixels, vae.decoder.mask):  # zero at the start of training
+        torch.nn.init.normal_(head.weight, std=0.1)
     pipeline = MultiTalkPipeline(
         tokenizer=tiny_tokenizer(),
         text_encoder=tiny_text_encoder(),
@@ -129,7 +131,7 @@ def voice(seconds: float, seed: int = 0) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).standard_normal(round(16_000 * seconds))).astype(np.float32)
 
 
-def stripes(people: int, height: int = 40, width: int = 48) -> np.ndarray:
+def stripes(people: int, height: int = 48, width: int = 48) -> np.ndarray:
     """One upright stripe of the picture per person, a gap between them: [P, H, W]."""
     masks = np.zeros((people, height, width), dtype=bool)
     for person in range(people):

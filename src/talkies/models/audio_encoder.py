@@ -16,7 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Wav2Vec2Model
+from transformers import (
+    PreTrainedModel,  # noqa: F401 - diffusers looks for it beside a pipeline's part, to know how to load it
+    Wav2Vec2Model,
+)
 
 from talkies.domain.errors import InputError
 

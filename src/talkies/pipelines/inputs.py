@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +21,8 @@ from talkies.domain.errors import InputError
 from talkies.media.image import fill_frame, frame_coordinates
 from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform
 from talkies.pipelines.settings import GenerationSettings
+from talkies.sampling.segments import SegmentPlan
+from talkies.sampling.settings import SamplingSettings
 
 Picture = Image.Image | NDArray[np.uint8]
 """A picture of any size: PIL, or ``[H, W, 3]`` uint8."""
@@ -62,6 +67,27 @@ class GenerationRequest:
     size: FrameSize | None = None
     generator: torch.Generator | Sequence[torch.Generator] | None = None
     settings: GenerationSettings | None = None
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """What a request will do, known before any network runs.
+
+    Attributes:
+        size: Of the video.
+        segments: The segments.
+        people: Number of people, the silent ones included.
+        batch: Number of videos.
+        sampling: Steps, shift and guidance.
+        passes: Network calls per step.
+    """
+
+    size: FrameSize
+    segments: SegmentPlan
+    people: int
+    batch: int
+    sampling: SamplingSettings
+    passes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +218,7 @@ def load_masks(
         return None
     if request.person_masks is None:
         raise InputError(f"{people} people were given, but no person_masks.", "Say who is where: one mask per person.")
-    masks = torch.as_tensor(np.asarray(request.person_masks)).float()
+    masks = torch.from_numpy(np.array(request.person_masks, dtype=np.float32))
     masks = masks[None] if masks.ndim == 3 else masks
     if masks.ndim != 4 or masks.shape[1] != people or masks.shape[0] not in (1, batch):
         raise InputError(f"person_masks are {list(masks.shape)}; {people} people need [{people}, H, W].")
@@ -211,3 +237,38 @@ def load_masks(
             raise InputError(f"The mask of person {person + 1} is empty within the frame.", "Give a larger region.")
     background = (present.sum(1, keepdim=True) == 0).float()
     return torch.cat([present, background], dim=1).expand(batch, -1, -1, -1)
+
+
+def fingerprint(request: GenerationRequest, plan: GenerationPlan, *configs: Mapping[str, Any]) -> str:
+    """Digest of everything that decides the video: inputs, settings, plan, the generators' states, the models' configs.
+
+    Generators count only where they were given: a run without is not repeatable, but can be resumed.
+    """
+    digest = hashlib.sha256()
+    settings = request.settings and dataclasses.asdict(request.settings)
+    described = [settings, dataclasses.asdict(plan), [dict(config) for config in configs]]
+    digest.update(json.dumps(described, sort_keys=True, default=str).encode())
+    for field in dataclasses.fields(request):
+        if field.name != "settings":
+            digest.update(field.name.encode())
+            _digest(digest, getattr(request, field.name))
+    return digest.hexdigest()
+
+
+def _digest(digest: Any, value: Any) -> None:
+    """Adds a value of a request, whatever its kind, to a digest."""
+    if isinstance(value, torch.Generator):
+        value = value.get_state()
+    if isinstance(value, Image.Image):
+        value = np.asarray(value.convert("RGB"))
+    if isinstance(value, Tensor):
+        value = value.detach().float().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        for start in range(0, len(value), 1 << 20):  # an hour of sound stays on the disk
+            digest.update(np.ascontiguousarray(value[start : start + (1 << 20)]).data)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _digest(digest, item)
+    else:
+        digest.update(repr(value).encode())

@@ -2,85 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
 from diffusers.loaders import WanLoraLoaderMixin
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
-from talkies.models.audio_encoder import FeatureTrack
-from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, window_audio
+from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
+from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.conditioning import conditioning_for
 from talkies.pipelines.inputs import (
+    GenerationPlan,
     GenerationRequest,
     Masks,
     Picture,
     Voices,
     count_pictures,
+    fingerprint,
     listen,
     load_masks,
     load_reference,
     source_size,
 )
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
+from talkies.pipelines.prediction import Conditions, SegmentPredictor
 from talkies.pipelines.settings import GenerationSettings
-from talkies.sampling.denoise import Predict
-from talkies.sampling.guidance import Branch
-from talkies.sampling.rollout import Condition, HandOver, RenderedSegment, Rollout
-from talkies.sampling.schedule import NOISE_RANGE
-from talkies.sampling.segments import Segment, SegmentPlan, plan_segments
-from talkies.sampling.settings import SamplingSettings
+from talkies.sampling.rollout import HandOver, RenderedSegment, Rollout
+from talkies.sampling.rollout_state import RolloutState, RolloutStore, generator_states, restored_generators
+from talkies.sampling.segments import Segment, plan_segments
 from talkies.sampling.solver import Solver, scheduler_solver
-
-if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
-    from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 StepCallback = Callable[["MultiTalkPipeline", int, float, dict[str, Tensor]], dict[str, Tensor]]
 """diffusers' ``callback_on_step_end(pipeline, step, timestep, tensors) -> tensors``."""
-
-
-@dataclass(frozen=True)
-class GenerationPlan:
-    """What a request will do, known before any network runs.
-
-    Attributes:
-        size: Of the video.
-        segments: The segments.
-        people: Number of people, the silent ones included.
-        batch: Number of videos.
-        sampling: Steps, shift and guidance.
-        passes: Network calls per step.
-    """
-
-    size: FrameSize
-    segments: SegmentPlan
-    people: int
-    batch: int
-    sampling: SamplingSettings
-    passes: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Conditions:
-    """What stays the same over all segments; encoded once."""
-
-    prompt: Tensor
-    negative: Tensor | None
-    image: Tensor | None
-    masks: Tensor | None
-    tracks: list[list[FeatureTrack]]
 
 
 class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
@@ -117,8 +85,8 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         text_encoder: UMT5EncoderModel | None = None,
         image_encoder: CLIPVisionModel | None = None,
         image_processor: CLIPImageProcessor | None = None,
-        audio_encoder: Any = None,
-        vae: Any = None,
+        audio_encoder: Wav2Vec2SpeechEncoder | WhisperSpeechEncoder | None = None,
+        vae: AutoencoderKLWan | AutoencoderReference | None = None,
         transformer: MultiTalkTransformer3DModel | None = None,
         scheduler: SchedulerMixin | None = None,
         generation: dict[str, Any] | None = None,
@@ -136,6 +104,19 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             scheduler=scheduler,
         )
         self.register_to_config(generation=generation)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> MultiTalkPipeline:
+        """Loads a folder in diffusers' layout, or a model of the Hub; arguments as in ``DiffusionPipeline``.
+
+        Weights are read from safetensors only. A single ``torch_dtype`` is for the transformer and the encoders of text
+        and image; autoencoder and audio encoder stay in float32. A dict of types is taken as it is.
+        """
+        dtype = kwargs.pop("torch_dtype", None)
+        if isinstance(dtype, torch.dtype):
+            dtype = {"default": dtype, "vae": torch.float32, "audio_encoder": torch.float32}
+        options = {**kwargs, "torch_dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     @property
     def defaults(self) -> GenerationSettings:
@@ -241,7 +222,9 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             generator=generator,
             settings=(settings or self.defaults).replace(overrides),
         )
-        rendered = list(self._render(request, None, callback_on_step_end))
+        plan = self.plan(request)
+        generators = self._generators(request, plan.batch)
+        rendered = list(self._render(request, plan, generators, callback=callback_on_step_end))
         self.maybe_free_model_hooks()
         if output_type == "latent":
             frames: Any = [segment.latents for segment in rendered]
@@ -252,60 +235,86 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     @torch.no_grad()
     def stream(
-        self, request: GenerationRequest, on_progress: Callable[[Progress], None] | None = None
+        self,
+        request: GenerationRequest,
+        on_progress: Callable[[Progress], None] | None = None,
+        state_folder: Path | None = None,
+        resume: bool = False,
     ) -> Iterator[SegmentFrames]:
         """Generates a video segment by segment; memory does not depend on its length.
+
+        A segment counts as finished, and its state is written, when the next one is asked for: a run that is killed
+        while its caller still writes frames renders that segment again. Callers that keep frames per segment index
+        therefore end with the bytes of an undisturbed run.
 
         Args:
             request: What to generate.
             on_progress: Called after every denoising step.
+            state_folder: Where the state of the run is kept; None keeps none.
+            resume: Goes on from the state in the folder, if there is one; else it is removed first.
 
         Yields:
-            The frames each segment adds, in order.
+            The frames each segment adds, in order, from the first unfinished one.
 
         Raises:
-            InputError, NumericalError: As for calling the pipeline.
+            InputError: Something given cannot be used, or the state belongs to another run.
+            NumericalError: A NaN or infinity appeared; names segment and step.
         """
-        for rendered in self._render(request, on_progress, None):
-            segments = len(self.plan(request).segments.segments)
+        request = dataclasses.replace(request, settings=request.settings or self.defaults)
+        plan = self.plan(request)
+        generators = self._generators(request, plan.batch)
+        store = state = None
+        if state_folder is not None:
+            store = RolloutStore(state_folder, fingerprint(request, plan, self.transformer.config, self.vae.config))
+            if not resume:
+                store.clear()
+            state = store.load()
+        first, hand_over = 0, None
+        if state is not None:
+            first, hand_over = state.next_segment, state.hand_over
+            generators = restored_generators(state.generators)
+        for rendered in self._render(request, plan, generators, first, hand_over, on_progress):
             yield SegmentFrames(
-                rendered.segment.index, segments, rendered.segment.first_kept, _to_uint8(rendered.frames)
+                rendered.segment.index,
+                len(plan.segments.segments),
+                rendered.segment.first_kept,
+                _to_uint8(rendered.frames),
             )
+            if store is not None:
+                states = generator_states(generators)
+                store.save(RolloutState(rendered.segment.index + 1, rendered.hand_over, states))
         self.maybe_free_model_hooks()
 
     def _render(
         self,
         request: GenerationRequest,
-        on_progress: Callable[[Progress], None] | None,
-        callback: StepCallback | None,
+        plan: GenerationPlan,
+        generators: list[torch.Generator],
+        first: int = 0,
+        hand_over: HandOver | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        callback: StepCallback | None = None,
     ) -> Iterator[RenderedSegment]:
-        plan = self.plan(request)
         settings = request.settings or self.defaults
-        device = self._execution_device
         reference = load_reference(request, plan.batch, plan.size)
-        conditioning = conditioning_for(self.vae, reference, device)
+        conditioning = conditioning_for(self.vae, reference, self._execution_device)
         conditions = self._encode(request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:])
-        generators = self._generators(request, plan.batch)
 
         def make_solver() -> Solver:
             if self.scheduler is None:
                 return plan.sampling.solver()
             return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
 
-        def predict(segment: Segment, condition: Condition, before: HandOver | None) -> Predict:
-            return self._predictor(conditions, settings, segment, condition, before)
-
-        steps = len(make_solver().levels) - 1
-        total = steps * len(plan.segments.segments)
         levels = make_solver().levels
-        with self.progress_bar(total=total) as bar:
+        steps, segments = len(levels) - 1, len(plan.segments.segments)
+        with self.progress_bar(total=steps * segments) as bar:
+            bar.update(steps * first)
 
             def step_done(segment: Segment, step: int, latents: Tensor) -> Tensor:
                 done = segment.index * steps + step + 1
                 bar.update()
                 if on_progress is not None:
-                    segments = len(plan.segments.segments)
-                    on_progress(Progress(segment.index, segments, step, steps, done, total))
+                    on_progress(Progress(segment.index, segments, step, steps, done, steps * segments))
                 if callback is not None:
                     changed = callback(self, done - 1, float(levels[step]), {"latents": latents})
                     latents = (changed or {}).get("latents", latents)
@@ -314,68 +323,19 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             rollout = Rollout(
                 plan.segments,
                 conditioning,
-                predict,
+                SegmentPredictor(
+                    self.transformer,
+                    conditions,
+                    settings.prediction,
+                    self.encode_image if settings.image_tokens == "previous" else None,
+                ),
                 make_solver,
                 plan.sampling.guider(),
                 generators,
                 settings.rollout(),
                 step_done,
             )
-            yield from rollout.run()
-
-    def _predictor(
-        self,
-        conditions: _Conditions,
-        settings: GenerationSettings,
-        segment: Segment,
-        condition: Condition,
-        before: HandOver | None,
-    ) -> Predict:
-        """The network call of one segment."""
-        transformer = self.transformer
-        device, dtype = condition.channels.device, transformer.dtype
-        channels = condition.channels.to(dtype)
-        audio = self._windows(conditions.tracks, segment).to(device, dtype)  # [B, P, F, W, S, C]
-        silence = torch.zeros_like(audio[:, :1])
-        image = conditions.image
-        if image is not None and before is not None and settings.image_tokens == "previous":
-            image = self.encode_image(before.frames[:, :, -1])
-
-        def predict(branch: Branch, latents: Tensor, timestep: Tensor) -> Tensor:
-            text = conditions.prompt if branch.text else conditions.negative
-            with transformer.cache_context(branch.name):
-                output = transformer(
-                    hidden_states=torch.cat([latents.to(dtype), channels], dim=1),  # [B, z + c, T, h, w]
-                    timestep=timestep,
-                    encoder_hidden_states=text,
-                    encoder_hidden_states_image=image,
-                    audio_hidden_states=audio if branch.audio else silence,
-                    person_masks=conditions.masks if branch.audio else None,
-                    return_dict=False,
-                )[0].float()
-            if settings.prediction == "velocity":
-                return output
-            return (latents - output) * (NOISE_RANGE / timestep).view(-1, 1, 1, 1, 1)
-
-        return predict
-
-    def _windows(self, tracks: list[list[FeatureTrack]], segment: Segment) -> Tensor:
-        """Audio windows of a segment, at their place in the whole track: ``[B, P, F, W, S, C]``."""
-        window = self.transformer.config.audio_window
-        first = max(segment.start - window // 2, 0)
-        last = segment.start + segment.num_frames + window // 2
-        start = segment.start - first
-        return torch.stack(
-            [
-                torch.stack(
-                    [
-                        window_audio(track.frames(first, last), window, start, start + segment.num_frames)
-                        for track in sample
-                    ]
-                )
-                for sample in tracks
-            ]
-        )
+            yield from rollout.run(first, hand_over)
 
     def _encode(
         self,
@@ -384,7 +344,7 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         settings: GenerationSettings,
         reference: Tensor,
         latent: tuple[int, int],
-    ) -> _Conditions:
+    ) -> Conditions:
         """Everything that is encoded once per run."""
         dtype = self.transformer.dtype
         device = reference.device
@@ -398,7 +358,7 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         last = plan.segments.segments[-1]
         # The windows of the last frame look ahead, beyond the video: at silence.
         frames = last.start + last.num_frames + self.transformer.config.audio_window // 2
-        return _Conditions(
+        return Conditions(
             prompt.to(device, dtype),
             None if negative is None else negative.to(device, dtype),
             image,
@@ -483,7 +443,10 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         return batch
 
     def _generators(self, request: GenerationRequest, batch: int) -> list[torch.Generator]:
-        given = torch.default_generator if request.generator is None else request.generator
+        given = request.generator
+        if given is None:
+            given = torch.Generator(device="cpu")
+            given.seed()  # from the system's entropy
         generators = [given] if isinstance(given, torch.Generator) else list(given)
         if len(generators) not in (1, batch):
             raise InputError(
