@@ -232,7 +232,7 @@ def _skin_parts(identity: Identity, body: BaseBody, shaped: Array, faces: Index)
     margin = 0.004
     inside = (uv[..., 0] > u0 + margin) & (uv[..., 0] < u1) & (uv[..., 1] > v0 + margin) & (uv[..., 1] < v1 - margin)
     in_face = np.asarray(inside.all(1))
-    shine = 0.42 * (1.2 if identity.skin.tone > 0.5 else 1.0)
+    shine = 0.34 * (1.15 if identity.skin.tone > 0.5 else 1.0)
     # one part keeps the seam's vertices shared, so normals stay smooth across it
     part = from_body(body, shaped, "skin", faces, material(SKIN_FACE, params=(shine, 22.0)), live=True)
     rows = (part.material, material(SKIN_BODY, params=(shine * 0.8, 22.0)))
@@ -297,6 +297,11 @@ def _mouth_parts(body: BaseBody, shaped: Array) -> list[Part]:
         part = from_body(body, shaped, name, body.faces[name], material(kind, colour), casts=False, live=True)
         place = body.reference[part.base]
         dark = 1 - 0.8 * smoothstep(0.10, 0.38, np.abs(place[:, 0]))
+        if kind == TEETH:  # the inner side of the arch faces the dark of the mouth
+            outward = (place - vector([0, 0, 1.1])) * vector([1, 0, 1])
+            outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6
+            facing = (vertex_normals(part.vertices, part.faces[:, :, 0]) * outward).sum(1)
+            dark = dark * (0.2 + 0.8 * smoothstep(-0.5, -0.1, facing))
         parts.append(_fixed(part, 0.75 * level * dark * smoothstep(0.7, 1.5, place[:, 2]) ** 1.5))
     return parts
 

@@ -35,6 +35,16 @@ class Landmarks:
     chin: Index
     face: Index
 
+    def groups(self) -> dict[str, Index]:
+        """All of them by name, the lids per eye."""
+        lids = {
+            f"{kind}_lid_{side}": getattr(self, f"{kind}_lids")[k]
+            for kind in ("upper", "lower")
+            for k, side in enumerate(("left", "right"))
+        }
+        names = ("lips", "upper_lip", "lower_lip", "mouth_corners", "nose", "chin", "face")
+        return {**{name: getattr(self, name) for name in names}, **lids}
+
 
 @lru_cache(maxsize=1)
 def landmarks() -> Landmarks:

@@ -180,42 +180,43 @@ def render(
 def measure(figure: Figure, pose: Pose, camera: Camera, size: tuple[int, int]) -> dict[str, Array]:
     """One frame's truth; keys as in `Truth`."""
     height, width = size
-    marks = landmarks()
-    screen = np.empty_like(pose.points)
-    geometry.project(
-        pose.points,
-        camera.view(),
-        np.float32(camera.focal(height)),
-        np.float32(width / 2),
-        np.float32(height / 2),
-        screen,
-    )
-
-    def at(body_vertices: NDArray[np.int32]) -> Array:
-        return screen[figure.vertex_of[body_vertices], :2]
-
-    def box(body_vertices: NDArray[np.int32]) -> Array:
-        place = at(body_vertices)
-        return np.concatenate([place.min(0), place.max(0)])
-
+    names, starts, everything = _all_marks()
+    points = pose.points[figure.vertex_of[everything]]
+    screen = np.empty_like(points)
+    centre_x, centre_y = np.float32(width / 2), np.float32(height / 2)
+    geometry.project(points, camera.view(), np.float32(camera.focal(height)), centre_x, centre_y, screen)
+    place = {name: screen[starts[k] : starts[k + 1], :2] for k, name in enumerate(names)}
     up = _up_on_screen(pose, camera)
-    heights = {name: at(getattr(marks, name)) @ up for name in ("upper_lip", "lower_lip")}
-    corners = at(marks.mouth_corners)
-    eyes = [
-        max(0.0, float((at(upper) @ up).min() - (at(lower) @ up).max()))
-        for upper, lower in zip(marks.upper_lids, marks.lower_lids, strict=True)
-    ]
-    points = [at(marks.upper_lids[0]).mean(0), at(marks.upper_lids[1]).mean(0), at(marks.nose).mean(0), *corners,
-              at(marks.upper_lip).mean(0), at(marks.lower_lip).mean(0), at(marks.chin).mean(0)]  # fmt: skip
+    corners = place["mouth_corners"]
+    eyes = [_gap(place[f"upper_lid_{side}"], place[f"lower_lid_{side}"], up) for side in ("left", "right")]
+    middles = ("upper_lid_left", "upper_lid_right", "nose", "", "", "upper_lip", "lower_lip", "chin")
+    spots = np.stack([place[name].mean(0) if name else corners[k - 3] for k, name in enumerate(middles)])
     return {
-        "lip_opening": np.float32(max(0.0, float(heights["upper_lip"].min() - heights["lower_lip"].max()))),  # type: ignore[dict-item]
-        "lip_width": np.float32(np.linalg.norm(corners[0] - corners[1])),  # type: ignore[dict-item]
+        "lip_opening": np.array(_gap(place["upper_lip"], place["lower_lip"], up), np.float32),
+        "lip_width": np.array(np.linalg.norm(corners[0] - corners[1]), np.float32),
         "eye_opening": np.array(eyes, np.float32),
-        "mouth_box": box(marks.lips),
-        "face_box": box(marks.face),
+        "mouth_box": _box(place["lips"]),
+        "face_box": _box(place["face"]),
         "head_pose": _head_pose(pose, camera),
-        "points": np.stack(points).astype(np.float32),
+        "points": spots.astype(np.float32),
     }
+
+
+def _gap(upper: Array, lower: Array, up: Array) -> float:
+    """How far the lowest of `upper [n, 2]` is above the highest of `lower [m, 2]`, at least 0."""
+    return max(0.0, float((upper @ up).min() - (lower @ up).max()))
+
+
+def _box(place: Array) -> Array:
+    return np.concatenate([place.min(0), place.max(0)])
+
+
+@lru_cache(maxsize=1)
+def _all_marks() -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int32]]:
+    """Names of all landmarks, where each begins, and their body vertices one after another."""
+    groups = landmarks().groups()
+    starts = np.cumsum([0] + [len(group) for group in groups.values()])
+    return tuple(groups), starts, np.concatenate(list(groups.values()))
 
 
 def stack_truth(frames: list[dict[str, Array]]) -> Truth:

@@ -254,11 +254,11 @@ def _shade(material, n, view, u, v, ao, aux, up, lit, light, lattice, face, whol
         g += (material[5] - g) * mix
         b += (material[6] - b) * mix
         if material[11] > 0:  # single strands have turned grey
-            grey = noise2(lattice, u * fx * _F(2.3) + _F(11), v * fy * _F(0.6)) + (fine - _F(0.5)) * _F(0.3)
-            grey = _F(0.85) * _step(_F(1) - material[11] - _F(0.15), _F(1.15) - material[11], grey)
-            r += (_F(0.20) - r) * grey
-            g += (_F(0.195) - g) * grey
-            b += (_F(0.19) - b) * grey
+            grey = noise2(lattice, u * fx * _F(4.1) + _F(11), v * fy * _F(0.8)) * _F(0.7) + fine * _F(0.3)
+            grey = _F(0.7) * _step(_F(0.85) - material[11], _F(1.25) - material[11], grey)
+            r += (_F(0.16) - r) * grey
+            g += (_F(0.155) - g) * grey
+            b += (_F(0.15) - b) * grey
         r *= tint
         g *= tint
         b *= tint

@@ -26,7 +26,7 @@ _MASKS = ("lips", "face", "ears", "eyelids", "inside-mouth", "fingernails")
 #: sRGB skin tones from light to dark.
 _TONES = np.array(
     [
-        (0.87, 0.68, 0.59), (0.82, 0.62, 0.51), (0.76, 0.55, 0.43), (0.68, 0.465, 0.345),
+        (0.84, 0.64, 0.55), (0.80, 0.60, 0.495), (0.76, 0.55, 0.43), (0.68, 0.465, 0.345),
         (0.57, 0.38, 0.27), (0.46, 0.30, 0.21), (0.36, 0.23, 0.165), (0.27, 0.17, 0.125),
     ]
 )  # fmt: skip
@@ -222,14 +222,15 @@ def paint_skin(identity: Identity, size: int, face: bool, scalp: bool) -> NDArra
         spots = smoothstep(0.45, 0.7, noise3(c.position, 38.0, seed + 4))
         spots *= c.spot((0.25, 7.95, 1.4), (0.42, 0.26, 0.6))
         colour *= 1 - 0.40 * identity.skin.freckles * spots[..., None] * vector([0.6, 0.9, 1.0])
-    _hair_on_skin(colour, c, identity, lips, seed, scalp)
+    stubble = _hair_on_skin(colour, c, identity, lips, seed, scalp)
     inner = _blur(c.masks["inside-mouth"], size / 600)[..., None]
     colour = colour * (1 - inner) + inner * vector([0.42, 0.14, 0.13])
     nails = c.masks["fingernails"][..., None] * 0.5
     colour = colour * (1 - nails) + nails * np.minimum(base * vector([1.08, 0.95, 0.95]), 1)
     shine = 0.42 + 0.45 * c.spot((0, 8.0, 1.6), (0.15, 0.5, 0.5)) + 0.3 * c.spot((0, 8.7, 1.4), (0.4, 0.25, 0.5))
     shine += (0.35 + 0.3 * identity.skin.lipstick) * lips - 0.25 * c.masks["ears"]
-    shine = np.clip(shine + 0.25 * noise3(c.position, 40.0, seed + 5), 0, 1) * (1 - 0.6 * inner[..., 0])
+    shine += 0.12 * noise3(c.position, 40.0, seed + 5)
+    shine = np.clip(shine, 0, 1) * (1 - 0.6 * inner[..., 0]) * (1 - 0.85 * stubble)
     return (np.clip(np.dstack([np.clip(colour, 0.01, 0.97), shine]), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -285,15 +286,18 @@ def _lips(colour: Array, c: Canvas, identity: Identity, base: Array, mottle: Arr
     return mask
 
 
-def _hair_on_skin(colour: Array, c: Canvas, identity: Identity, lips: Array, seed: int, scalp: bool) -> None:
-    """Beard, moustache, eyebrows and the tint under the hair."""
+def _hair_on_skin(colour: Array, c: Canvas, identity: Identity, lips: Array, seed: int, scalp: bool) -> Array:
+    """Beard, moustache, eyebrows and the tint under the hair; returns where hair dulls the skin's shine."""
     hair = identity.hair
     size = colour.shape[0]
     pigment = vector(hair.colour) * 0.8
     x, y, z = (c.position[..., k] for k in range(3))
     grain = np.clip(0.75 + 0.45 * noise3(c.position, 90.0, seed + 7), 0, 1)
 
+    dull = np.zeros_like(x)
+
     def blend(amount: NDArray[np.floating], tint: Array) -> None:
+        dull[:] = np.maximum(dull, amount)
         colour[:] = colour * (1 - amount[..., None]) + amount[..., None] * tint
 
     if hair.beard > 0:
@@ -323,3 +327,4 @@ def _hair_on_skin(colour: Array, c: Canvas, identity: Identity, lips: Array, see
         cover = hairline(c.position, hair.hairline)
         strands = np.clip(0.85 + 0.35 * noise3(c.position, 60.0, seed + 9), 0, 1)
         blend((np.clip(cover, 0, 1) * strands * 0.9).astype(np.float32), pigment)
+    return dull

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from talkies.stage.assets import AssetPack
-from talkies.stage.body import Array, BaseBody, Index
+from talkies.stage.body import BODY_VERTICES, Array, BaseBody, Index, load_body, vector
 from talkies.stage.identity import PATTERNS, Identity
 from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
 from talkies.stage.shading import CLOTH, PLAIN
 
 #: Distance of the home-made shirt from the skin.
 _SHIRT_GAP = 0.09
+#: Skin this close to a garment (decimetres) is put this far beneath its hem, beside the hem, and elsewhere.
+_TUCK_REACH = 0.2
+_TUCK_DEPTHS = (0.02, 0.06, 0.10)
 
 
 def outfit_parts(
@@ -28,6 +32,8 @@ def outfit_parts(
     mesh = pack.load("clothes", fitting[int(identity.outfit.garment * len(fitting))])
     reference, vertices = mesh.fit(body.reference), mesh.fit(shaped)
     hidden[mesh.hides] = True
+    tucked = _tuck(body, shaped, vertices, mesh.faces[:, :, 0])
+    hidden[:BODY_VERTICES] |= hidden[_mirror()] & tucked  # some garments list only one side
     faces = mesh.faces[reference[mesh.faces[:, :, 0]][:, :, 1].max(1) > lowest]
     bone_index, bone_weight = mesh.bones(body)
     parts = []
@@ -51,6 +57,40 @@ def outfit_parts(
             )
         )
     return parts, hidden
+
+
+def _tuck(body: BaseBody, shaped: Array, cloth: Array, triangles: Index) -> NDArray[np.bool_]:
+    """Moves skin that pokes through a garment beneath it; changes `shaped [N, 3]`, returns which `[BODY_VERTICES]`."""
+    from scipy.spatial import cKDTree
+
+    normals = vertex_normals(cloth, triangles)
+    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    pairs, uses = np.unique(edges, axis=0, return_counts=True)
+    hem = np.isin(np.arange(len(cloth)), pairs[uses == 1])
+    beside = np.isin(np.arange(len(cloth)), pairs[hem[pairs].any(1)])
+    depth = np.select([hem, beside], [_TUCK_DEPTHS[0], _TUCK_DEPTHS[1]], _TUCK_DEPTHS[2])
+    candidates = np.unique(triangles)
+    skin_normals = vertex_normals(shaped, body.faces["body"][:, :, 0])[:BODY_VERTICES]
+    distance, nearest = cKDTree(cloth[candidates]).query(shaped[:BODY_VERTICES], distance_upper_bound=_TUCK_REACH)
+    found = np.where(np.isfinite(distance))[0]
+    normal = normals[candidates[nearest[found]]]
+    height = ((shaped[found] - cloth[candidates[nearest[found]]]) * normal).sum(1)
+    below = depth[candidates[nearest[found]]]
+    poking = (height > -below) & ((normal * skin_normals[found]).sum(1) > 0.5)
+    move = (height + below)[poking, None] * normal[poking]
+    shaped[found[poking]] -= move.astype(np.float32)
+    tucked = np.zeros(BODY_VERTICES, bool)
+    tucked[found[poking]] = True
+    return tucked
+
+
+@lru_cache(maxsize=1)
+def _mirror() -> Index:
+    """For each vertex of the visible body the one on the other side."""
+    from scipy.spatial import cKDTree
+
+    place = load_body().reference[:BODY_VERTICES]
+    return cKDTree(place).query(place * vector([-1, 1, 1]))[1].astype(np.int32)
 
 
 def _fitting(identity: Identity, pack: AssetPack | None) -> list[str]:
@@ -158,7 +198,7 @@ def glasses_parts(identity: Identity, body: BaseBody, shaped: Array) -> list[Par
 
 def _brow_front(shaped: Array, eye: Array, gap: float) -> float:
     """How far the face comes forward around the eyes (nose left out)."""
-    body = shaped[:13380]
+    body = shaped[:BODY_VERTICES]
     near = (np.abs(body[:, 1] - eye[1]) < 0.30 * gap) & (np.abs(np.abs(body[:, 0]) - eye[0]) < 0.36 * gap)
     near &= body[:, 2] > eye[2] - 0.5
     return float(np.percentile(body[near, 2], 97))
