@@ -13,7 +13,7 @@ from talkies.stage import engines
 from talkies.stage.alignment import SILENCE, AlignmentError, Phone, align, check_phones
 from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.speech import Speech, load_speech, save_speech, synthesize
-from talkies.stage.texts import sample_text
+from talkies.stage.texts import sample_text, spoken_words
 from talkies.stage.voices import available_voices, find_voice, render
 
 pytest.importorskip("pocketsphinx")
@@ -37,6 +37,8 @@ def test_phones_cover_the_sound_without_gaps(spoken: Speech) -> None:
     for before, after in itertools.pairwise(spoken.phones):
         assert before.end == pytest.approx(after.start, abs=1e-6)
         assert before.end > before.start
+    assert [word.text for word in spoken.words] == list(spoken_words(TEXT))
+    assert all(before.end <= after.start + 1e-6 for before, after in itertools.pairwise(spoken.words))
     labels = [phone.label for phone in spoken.phones if phone.label != SILENCE]
     assert "".join(labels).startswith("MAYFAADHER")
 
@@ -71,7 +73,7 @@ def test_phones_in_silence_are_refused() -> None:
 def test_stored_speech_comes_back(spoken: Speech, tmp_path) -> None:
     save_speech(spoken, tmp_path / "a" / "one.npz")
     back = load_speech(tmp_path / "a" / "one.npz")
-    assert back.phones == spoken.phones
+    assert (back.phones, back.words) == (spoken.phones, spoken.words)
     assert (back.text, back.voice_id) == (spoken.text, spoken.voice_id)
     assert np.array_equal(back.waveform, spoken.waveform)
 
@@ -85,7 +87,7 @@ def test_boundaries_agree_with_flites_own() -> None:
         text = sample_text(rng, "train", 1)
         truth = _flite_phones(text, voice.blend[0][0], voice.pitch)
         waveform, rate = engines.flite(text, voice.blend[0][0], voice.pitch, 1.0)
-        found = [p for p in align(engines.resample(waveform, rate), text) if p.label != SILENCE]
+        found = [p for p in align(engines.resample(waveform, rate), text).phones if p.label != SILENCE]
         names = [phone.label for phone in found]
         matcher = difflib.SequenceMatcher(a=names, b=[label for label, _ in truth], autojunk=False)
         for block in matcher.get_matching_blocks():

@@ -41,7 +41,7 @@ def babble(rng: np.random.Generator, seconds: float = 3.0) -> Speech:
         phones.append(Phone(labels[int(rng.integers(len(labels)))], now, now + length))
         now += length
     phones.append(Phone(SILENCE, now, seconds))
-    return Speech(sound.astype(np.float32), 16000, tuple(phones), "babble", "nobody")
+    return Speech(sound.astype(np.float32), 16000, tuple(phones), (), "babble", "nobody")
 
 
 def parting(performance: Performance) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from talkies.domain.errors import InputError
 from talkies.stage import tracks
-from talkies.stage.alignment import SILENCE, Phone
+from talkies.stage.alignment import SILENCE, Phone, Word
 from talkies.stage.speech import Speech
 from talkies.stage.texts import split_of, spoken_words
 from talkies.stage.tracks import WINDOWS, cut, listen, samples, speak, utterance
@@ -63,7 +63,14 @@ def test_sets_do_not_meet_and_registers_are_kept(cheap) -> None:
 
 def test_cutting_keeps_sound_and_phones_together() -> None:
     sound = np.arange(16000, dtype=np.float32)
-    speech = Speech(sound, 16000, (Phone("AA", 0.0, 0.5), Phone(SILENCE, 0.5, 0.6), Phone("B", 0.6, 1.0)), "a", "v")
+    speech = Speech(
+        sound,
+        16000,
+        (Phone("AA", 0.0, 0.5), Phone(SILENCE, 0.5, 0.6), Phone("B", 0.6, 1.0)),
+        (Word("ab", 0.0, 1.0),),
+        "a",
+        "v",
+    )
     late = cut(speech, 0.5, 10)  # 0.4 s
     assert np.array_equal(late.waveform, sound[8000:14400])
     assert late.phones[-1].start == pytest.approx(0.1)

@@ -52,8 +52,34 @@ class Phone:
         return Phone(self.label, self.start + seconds, self.end + seconds)
 
 
-def align(waveform: NDArray[np.float32], text: str) -> tuple[Phone, ...]:
-    """Phones of `text` in `waveform` `[n]` (16 kHz), gapless from 0 to its end, pauses as `SIL`.
+@dataclass(frozen=True)
+class Word:
+    """One word in time: lower case, seconds from the start of the waveform."""
+
+    text: str
+    start: float
+    end: float
+
+    def shifted(self, seconds: float) -> Word:
+        """The same word later by `seconds`."""
+        return Word(self.text, self.start + seconds, self.end + seconds)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where a text is in a sound.
+
+    Attributes:
+        phones: Gapless from 0 to the end of the sound, pauses as `SIL`.
+        words: In order, without pauses.
+    """
+
+    phones: tuple[Phone, ...]
+    words: tuple[Word, ...]
+
+
+def align(waveform: NDArray[np.float32], text: str) -> Alignment:
+    """Find the words and phones of `text` in `waveform` `[n]` (16 kHz).
 
     Raises:
         AlignmentError: No alignment exists, or it fails `check_phones`.
@@ -64,9 +90,12 @@ def align(waveform: NDArray[np.float32], text: str) -> tuple[Phone, ...]:
     # Digital silence has no logarithm: a fixed, inaudible hiss stands in for a quiet room.
     padded = padded + np.random.default_rng(0).standard_normal(len(padded)).astype(np.float32) * 1e-3
     pcm = (np.clip(padded, -1, 1) * 32767).astype("<i2").tobytes()
-    phones = _merge(_decode(pcm, " ".join(words)), len(waveform) / SAMPLING_RATE)
+    found, spans = _decode(pcm, " ".join(words))
+    phones = _merge(found, len(waveform) / SAMPLING_RATE)
     check_phones(phones, waveform)
-    return phones
+    if tuple(word.text for word in spans) != words:
+        raise AlignmentError("the aligner left words out")
+    return Alignment(phones, spans)
 
 
 def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32]) -> None:
@@ -101,8 +130,8 @@ def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32]) -> No
         raise AlignmentError(f"{100 * quiet:.0f} % of the phones lie in silence")
 
 
-def _decode(pcm: bytes, words: str) -> list[tuple[str, float, float]]:
-    """Two passes of the aligner: words, then phones; times in seconds of the padded sound."""
+def _decode(pcm: bytes, words: str) -> tuple[list[tuple[str, float, float]], tuple[Word, ...]]:
+    """Two passes of the aligner: words, then phones. Phones in seconds of the padded sound, words without padding."""
     decoder = _decoder()
     try:
         decoder.set_align_text(words)
@@ -111,10 +140,18 @@ def _decode(pcm: bytes, words: str) -> list[tuple[str, float, float]]:
             raise AlignmentError("the aligner heard no words")
         decoder.set_alignment()
         _feed(decoder, pcm)
-        found = decoder.get_alignment()
-        return [(p.name, p.start * _STEP, (p.start + p.duration) * _STEP) for word in found for p in word]
+        found = [
+            (w.name, w.start, w.duration, [(p.name, p.start, p.duration) for p in w]) for w in decoder.get_alignment()
+        ]
     except (RuntimeError, TypeError, ValueError) as error:
         raise AlignmentError(f"the aligner found no way through the sound: {error}") from error
+    phones = [(name, start * _STEP, (start + length) * _STEP) for *_, inner in found for name, start, length in inner]
+    spans = tuple(
+        Word(name.split("(")[0], start * _STEP - _MARGIN, (start + length) * _STEP - _MARGIN)  # "(2)": a variant
+        for name, start, length, _ in found
+        if name not in _PAUSES
+    )
+    return phones, spans
 
 
 def _feed(decoder: Any, pcm: bytes) -> None:

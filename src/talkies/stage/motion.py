@@ -6,6 +6,7 @@ made on a grid of 200 Hz and sampled there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,7 +76,7 @@ def perform(
     frames: int,
     rng: np.random.Generator,
     role: Role = "speaker",
-    partner_direction_deg: float = 0.0,
+    partner_direction_deg: float | Sequence[float] = 0.0,
     style: Style | None = None,
 ) -> Performance:
     """One person's motion over `frames` frames at 25 fps.
@@ -84,9 +85,10 @@ def perform(
         speech: What is said, starting at time 0 of the clip; phones may reach beyond both ends. None: nothing.
         frames: Video frames, >= 1.
         rng: All randomness.
-        role: `speaker` moves with the speech, `listener` follows the partner with nods and smiles, `idle` does neither.
-            Whoever is not speaking keeps the lips shut.
-        partner_direction_deg: Where the partner is, as head yaw (> 0: to the viewer's right); 0 is the camera.
+        role: `speaker` moves with the speech and listens in long pauses, `listener` follows the partner with nods and
+            smiles, `idle` does neither. Whoever is not speaking keeps the lips shut.
+        partner_direction_deg: Where the partner is, as head yaw (> 0: to the viewer's right); 0 is the camera. One
+            number, or one per frame when attention moves.
         style: How the person moves; None draws one.
 
     Returns:
@@ -97,11 +99,10 @@ def perform(
     """
     if frames < 1:
         raise InputError(f"{frames} frames is no clip", hint="Ask for at least one frame.")
-    if abs(partner_direction_deg) > 100:
-        raise InputError(f"a partner at {partner_direction_deg} degrees cannot be seen", hint="Choose -100 to 100.")
+    count = int(np.ceil(frames / FPS * GRID_RATE)) + 1
+    partner = _direction_curve(partner_direction_deg, frames, count)
     style = style or Style.sample(rng)
     duration = frames / FPS
-    count = int(np.ceil(duration * GRID_RATE)) + 1
     talking = speech is not None and role == "speaker"
     prosody = measure_prosody(speech.waveform, count) if speech is not None and talking else Prosody.silent(count)
     units = (
@@ -110,12 +111,14 @@ def perform(
         else np.zeros((count, len(FACE_UNITS)))
     )
     voiced = speaking_curve(speech.phones, count) if speech is not None and talking else np.zeros(count)
-    head = _head(prosody, voiced, rng, style, partner_direction_deg, role)  # [n, 3]
-    gaze, jumps = _gaze(head, rng, style, partner_direction_deg, role)  # [n, 2]
+    head = _head(prosody, voiced, rng, style, partner, role)  # [n, 3]
+    gaze, jumps = _gaze(head, rng, style, partner, role)  # [n, 2]
     _express(units, prosody, voiced, rng, style, role)
     _blink(units, gaze, jumps, rng, style)
     if role == "listener":
-        _attend(units, head, rng, style)
+        _attend(units, head, rng, style, np.ones(count))
+    elif talking and (quiet := _long_pauses(voiced)).any():
+        _attend(units, head, rng, style, quiet)
     bones = _breathe(count, rng)
     picks = np.rint((np.arange(frames) + 0.5) / FPS * GRID_RATE).astype(int)
 
@@ -129,6 +132,22 @@ def perform(
         gaze=sampled(gaze),
         bones={name: sampled(curve) for name, curve in bones.items()},
     )
+
+
+def _direction_curve(direction: float | Sequence[float], frames: int, count: int) -> _Array:
+    """The partner's direction on the grid, `[count]`; InputError when it cannot be."""
+    values = np.asarray(direction, np.float64)
+    if values.ndim and values.shape != (frames,):
+        raise InputError(f"{values.shape} directions for {frames} frames", hint="Give one number, or one per frame.")
+    if np.abs(values).max() > 100:
+        raise InputError(f"a partner at {values} degrees cannot be seen", hint="Choose -100 to 100.")
+    times = np.arange(count) / GRID_RATE * FPS - 0.5
+    return np.interp(times, np.arange(frames), np.broadcast_to(values, frames))
+
+
+def _long_pauses(voiced: _Array) -> _Array:
+    """1 well inside silences of more than about 0.8 s, with soft edges: `[n]`."""
+    return np.clip(1 - 6 * _smooth(voiced, 0.2), 0, 1)
 
 
 def speaking_curve(phones: tuple[Phone, ...], count: int) -> _Array:
@@ -167,13 +186,13 @@ def _smooth(values: _Array, seconds: float) -> _Array:
 
 
 def _head(
-    prosody: Prosody, voiced: _Array, rng: np.random.Generator, style: Style, partner: float, role: Role
+    prosody: Prosody, voiced: _Array, rng: np.random.Generator, style: Style, partner: _Array, role: Role
 ) -> _Array:
     """Yaw, pitch and roll in degrees, `[n, 3]`: towards the partner, swaying, nodding with the voice's accents."""
     count = len(voiced)
     live = style.liveliness * (1.0 if role == "speaker" else 0.45)
     share = rng.uniform(0.45, 0.8) if role != "idle" else rng.uniform(0, 0.5)
-    yaw = np.full(count, partner * share + rng.normal(0, 2.5))
+    yaw = _smooth(partner, 0.13) * share + rng.normal(0, 2.5)  # a turn of the head takes half a second
     pitch = np.full(count, rng.normal(0, 2.0))
     roll = np.full(count, rng.normal(0, 1.6))
     sway = 0.35 + 0.65 * voiced
@@ -187,7 +206,7 @@ def _head(
 
 
 def _gaze(
-    head: _Array, rng: np.random.Generator, style: Style, partner: float, role: Role
+    head: _Array, rng: np.random.Generator, style: Style, partner: _Array, role: Role
 ) -> tuple[_Array, list[float]]:
     """Eyes relative to the head in degrees `[n, 2]`, and the times of large jumps in seconds.
 
@@ -198,19 +217,21 @@ def _gaze(
     away = {"speaker": 0.28, "listener": 0.08, "idle": 0.45}[role] * min(style.liveliness, 1.3)
     target = np.zeros((count, 2))
     jumps: list[float] = []
-    now, last = 0, np.array([partner, 0.0])
+    target[:, 0] = partner
+    now, last = 0, np.zeros(2)
     while now < count:
         if rng.random() < away:
-            aim = np.array([partner + rng.choice([-1, 1]) * rng.uniform(6, 18), rng.uniform(-9, 6)])
+            offset = np.array([rng.choice([-1, 1]) * rng.uniform(6, 18), rng.uniform(-9, 6)])
             length = rng.uniform(0.3, 0.9)
         else:
-            aim = np.array([partner, 0.0]) + rng.normal(0, 1.1, 2)  # from eye to eye to mouth
+            offset = rng.normal(0, 1.1, 2)  # from eye to eye to mouth
             length = rng.uniform(0.5, 2.2)
-        if now and np.abs(aim - last).sum() > 8:
+        if now and np.abs(offset - last).sum() > 8:
             jumps.append(now / GRID_RATE)
         stop = min(count, now + int(length * GRID_RATE))
-        target[now:stop] = aim
-        now, last = stop, aim
+        target[now:stop] += offset
+        now, last = stop, offset
+    jumps += [float(at) / GRID_RATE for at in np.flatnonzero(np.abs(np.diff(partner, append=partner[-1])) > 4)[::8]]
     eyes = _smooth(target, 0.012) - head[:, :2]
     return np.clip(eyes, [-28, -18], [28, 16]), jumps
 
@@ -269,23 +290,23 @@ def _blink(units: _Array, gaze: _Array, jumps: list[float], rng: np.random.Gener
         units[:, FACE_UNITS.index(stem)] *= 1 - units[:, closed]
 
 
-def _attend(units: _Array, head: _Array, rng: np.random.Generator, style: Style) -> None:
-    """A listener's answers without words: nods, a smile, raised brows; added in place."""
+def _attend(units: _Array, head: _Array, rng: np.random.Generator, style: Style, quiet: _Array) -> None:
+    """A listener's answers without words, where `quiet` `[n]` is 1: nods, a smile, raised brows; added in place."""
     times = np.arange(len(units)) / GRID_RATE
     now = rng.uniform(0.2, 1.6)
     while now < times[-1] - 0.3:
         kind = rng.choice(3, p=(0.55, 0.25, 0.2))
         if kind == 0:
             beats, period = int(rng.integers(1, 4)), rng.uniform(0.34, 0.5)
-            envelope = bump(times, now, 0.12, max(beats * period - 0.24, 0.02), 0.2)
+            envelope = quiet * bump(times, now, 0.12, max(beats * period - 0.24, 0.02), 0.2)
             depth = rng.uniform(2.5, 6.0) * min(style.liveliness, 1.3)
             head[:, 1] -= depth * envelope * np.clip(np.sin(2 * np.pi * (times - now) / period), -0.35, 1)
         elif kind == 1:
-            smile = bump(times, now, 0.35, rng.uniform(0.5, 1.4), 0.5) * rng.uniform(0.15, 0.32)
+            smile = quiet * bump(times, now, 0.35, rng.uniform(0.5, 1.4), 0.5) * rng.uniform(0.15, 0.32)
             _add(units, "mouthSmile*", smile)
             _add(units, "cheekSquint*", 0.6 * smile)
         else:
-            raised = bump(times, now, 0.16, rng.uniform(0.2, 0.6), 0.3) * rng.uniform(0.2, 0.45)
+            raised = quiet * bump(times, now, 0.16, rng.uniform(0.2, 0.6), 0.3) * rng.uniform(0.2, 0.45)
             _add(units, "browInnerUp", raised)
             _add(units, "browOuterUp*", 0.8 * raised)
         now += rng.uniform(1.0, 2.6)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
-from talkies.stage.alignment import SILENCE, Phone, align
+from talkies.stage.alignment import SILENCE, Phone, Word, align
 from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.voices import Voice, render
 
@@ -26,6 +26,7 @@ class Speech:
         waveform: `[n]` float32 mono in [-1, 1].
         sampling_rate: Hz.
         phones: Gapless from 0 to the end of the waveform, pauses as `SIL`.
+        words: In order.
         text: As written.
         voice_id: Who speaks.
     """
@@ -33,6 +34,7 @@ class Speech:
     waveform: NDArray[np.float32]
     sampling_rate: int
     phones: tuple[Phone, ...]
+    words: tuple[Word, ...]
     text: str
     voice_id: str
 
@@ -50,7 +52,8 @@ def synthesize(text: str, voice: Voice, stretch: float = 1.0) -> Speech:
         AlignmentError: The phones could not be found with confidence; say something else.
     """
     waveform = render(text, voice, stretch)
-    phones = align(waveform, text)
+    found = align(waveform, text)
+    phones = found.phones
     spoken = [phone for phone in phones if phone.label != SILENCE]
     start = max(0, round((spoken[0].start - _EDGE) * SAMPLING_RATE))
     end = min(len(waveform), round((spoken[-1].end + _EDGE) * SAMPLING_RATE))
@@ -59,7 +62,8 @@ def synthesize(text: str, voice: Voice, stretch: float = 1.0) -> Speech:
     inside = tuple(
         Phone(p.label, max(p.start, 0.0), min(p.end, duration)) for p in kept if p.end > 1e-6 and p.start < duration
     )
-    return Speech(waveform[start:end], SAMPLING_RATE, inside, text, voice.id)
+    words = tuple(word.shifted(-start / SAMPLING_RATE) for word in found.words)
+    return Speech(waveform[start:end], SAMPLING_RATE, inside, words, text, voice.id)
 
 
 def save_speech(speech: Speech, path: Path) -> None:
@@ -73,6 +77,8 @@ def save_speech(speech: Speech, path: Path) -> None:
             sampling_rate=speech.sampling_rate,
             labels=np.array([phone.label for phone in speech.phones]),
             times=np.array([(phone.start, phone.end) for phone in speech.phones]),
+            words=np.array([word.text for word in speech.words]),
+            word_times=np.array([(word.start, word.end) for word in speech.words]),
             text=speech.text,
             voice_id=speech.voice_id,
         )
@@ -91,8 +97,11 @@ def load_speech(path: Path) -> Speech:
                 Phone(str(label), float(start), float(end))
                 for label, (start, end) in zip(data["labels"], data["times"], strict=True)
             )
-            return Speech(
-                data["waveform"], int(data["sampling_rate"]), phones, str(data["text"]), str(data["voice_id"])
+            words = tuple(
+                Word(str(text), float(start), float(end))
+                for text, (start, end) in zip(data["words"], data["word_times"], strict=True)
             )
+            rate, text, voice_id = int(data["sampling_rate"]), str(data["text"]), str(data["voice_id"])
+            return Speech(data["waveform"], rate, phones, words, text, voice_id)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not a stored utterance: {error}", hint="Delete the file.") from error

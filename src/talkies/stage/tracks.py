@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
-from talkies.stage.alignment import AlignmentError, Phone
+from talkies.stage.alignment import AlignmentError, Phone, Word
 from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.motion import FPS, Role, Style, perform
 from talkies.stage.performance import Performance
@@ -36,7 +36,8 @@ class Track:
     Attributes:
         performance: `F` frames of motion at 25 fps.
         waveform: `[F * 640]` float32 at 16 kHz, zeros when nothing is said.
-        phones: Times in seconds of the clip; the first and last may reach beyond it. Empty when nothing is said.
+        phones: Times in seconds of the clip; some lie beyond it on both sides. Empty when nothing is said.
+        words: What is heard in the clip; the first and last may be cut.
         text: The whole utterance that the clip is cut from, or "".
         voice_id: Name in the catalogue, or "".
         role: What the person does.
@@ -45,6 +46,7 @@ class Track:
     performance: Performance
     waveform: NDArray[np.float32]
     phones: tuple[Phone, ...]
+    words: tuple[Word, ...]
     text: str
     voice_id: str
     role: Role
@@ -77,7 +79,7 @@ def speak(
     share = (seed % WINDOWS + rng.uniform(0.0, 0.7)) / (WINDOWS - 0.3)
     part = cut(speech, first + (last - first) * share, frames)
     performance = perform(part, frames, rng, "speaker", partner_direction_deg, style)
-    return Track(performance, part.waveform, part.phones, part.text, part.voice_id, "speaker")
+    return Track(performance, part.waveform, part.phones, part.words, part.text, part.voice_id, "speaker")
 
 
 def listen(
@@ -88,7 +90,7 @@ def listen(
         raise InputError("a silent person cannot be the speaker", hint="Choose 'listener' or 'idle'.")
     rng = np.random.default_rng([seed, 11])
     performance = perform(None, frames, rng, role, partner_direction_deg, style)
-    return Track(performance, np.zeros(samples(frames), np.float32), (), "", "", role)
+    return Track(performance, np.zeros(samples(frames), np.float32), (), (), "", "", role)
 
 
 def samples(frames: int) -> int:
@@ -114,7 +116,8 @@ def cut(speech: Speech, start: float, frames: int) -> Speech:
         for phone in speech.phones
         if phone.end + shift > -0.5 and phone.start + shift < length + 0.5
     )
-    return Speech(waveform, SAMPLING_RATE, phones, speech.text, speech.voice_id)
+    words = tuple(word.shifted(shift) for word in speech.words if word.end + shift > 0 and word.start + shift < length)
+    return Speech(waveform, SAMPLING_RATE, phones, words, speech.text, speech.voice_id)
 
 
 def utterance(
