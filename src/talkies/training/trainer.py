@@ -21,6 +21,7 @@ from torch import Tensor
 
 from talkies.domain.errors import InputError, NumericalError
 from talkies.training import checkpoint as files
+from talkies.training.attention import FastCpuAttention
 from talkies.training.batches import BatchBuilder, BatchLoader, OrderState, SampleSource, ShuffledCache, collate
 from talkies.training.config import Recipe
 from talkies.training.ema import Ema
@@ -167,10 +168,12 @@ class Trainer:
             batch = delivery.batch.to(self.world.device)
             # dropout of a text encoder is the only use of torch's own generator
             torch.manual_seed((recipe.seed << 32) + progress.step * accumulation + part)
-            with torch.autocast(self.world.device.type, torch.bfloat16, enabled=recipe.machine.precision == "bf16"):
-                output = self.system(batch)
-            loss = flow_matching_loss(output, batch, recipe.objective, done).mean() / accumulation
-            loss.backward()
+            bf16 = recipe.machine.precision == "bf16"
+            with FastCpuAttention():  # around the backward pass too, which recomputes blocks when checkpointing
+                with torch.autocast(self.world.device.type, torch.bfloat16, enabled=bf16):
+                    output = self.system(batch)
+                loss = flow_matching_loss(output, batch, recipe.objective, done).mean() / accumulation
+                loss.backward()
             total += loss.detach()
             progress.order = delivery.state
         average_gradients(self.parameters.values(), self.world)
