@@ -1,7 +1,9 @@
 """A video autoencoder that is always given one reference frame, and carries only what changed since.
 
-The decoder warps the reference by a predicted flow, fades it where it no longer holds and adds new pixels (the inside
-of a mouth, a closed eye, what a moving head uncovers). Identity, colour and background come from the reference by
+The first latent channels are that change in its plainest form, the optical flow averaged over each cell; they alone,
+without any training, carry most of a talking head. The others are learnt. The decoder refines the flow, warps the
+reference by it, fades it where it no longer holds and adds new pixels (the inside of a mouth, a closed eye, what a
+moving head uncovers). Identity, colour and background come from the reference by
 construction, for a film of any length, and the latents stay small. Four frames share one latent frame; the first frame
 has one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019) and LIA (ICLR 2022) warp features from one picture by sparse
@@ -25,6 +27,9 @@ from torch import Tensor, nn
 from talkies.domain.errors import MissingDependencyError
 
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
+CELL = 16  # pixels to a latent cell
+FLOW_CHANNELS = 2 * FRAMES  # the first latent channels: each frame's mean flow in the cell
+FLOW_UNIT = 8.0  # pixels
 
 
 @dataclass
@@ -100,12 +105,18 @@ class WarpingDecoder(nn.Module):
         h = self.coarse(torch.cat([self.coarse_in(z), coarse], 1))
         h = self.middle(torch.cat([self.to_middle(h), middle], 1))
         h = self.fine(torch.cat([self.to_fine(h), fine], 1))
-        flow = F.interpolate(self.flow(h).float() * 8, scale_factor=4, mode="bilinear", align_corners=False)
+        detail = F.interpolate(self.flow(h).float() * FLOW_UNIT, scale_factor=4, mode="bilinear", align_corners=False)
         return Motion(
-            flow.unflatten(1, (FRAMES, 2)),
+            coarse_flow(z) + detail.unflatten(1, (FRAMES, 2)),
             torch.sigmoid(F.pixel_shuffle(self.mask(h).float(), 4)).unflatten(1, (FRAMES, 1)),
             F.pixel_shuffle(self.pixels(h).float(), 4).unflatten(1, (FRAMES, 3)),
         )
+
+
+def coarse_flow(z: Tensor) -> Tensor:
+    """What the first latent channels say by themselves: `z [N, c, h, w]` -> flow in pixels `[N, 4, 2, H, W]`."""
+    flow = z[:, :FLOW_CHANNELS].float() * FLOW_UNIT
+    return F.interpolate(flow, scale_factor=CELL, mode="bilinear", align_corners=False).unflatten(1, (FRAMES, 2))
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     """Reference-conditioned video autoencoder: 16x in space, 4x in time.
 
     Args:
-        latent_channels: Channels of the latents, `z`.
+        latent_channels: Channels of the latents, `z`; the first eight are flow.
         reference_channels: Channels of what `encode_reference` tells the transformer about the reference frame.
         widths: Channels at 1/4, 1/8 and 1/16 of the resolution.
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
@@ -204,7 +215,9 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         super().__init__()
         fine, middle, coarse = widths
         self.motion_pyramid = Pyramid(3 * 16 * (FRAMES + 1) + 2 * FRAMES, (fine, middle, coarse))
-        self.to_latents = nn.Sequential(nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, latent_channels, 1))
+        self.to_latents = nn.Sequential(
+            nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, latent_channels - FLOW_CHANNELS, 1)
+        )
         self.reference_pyramid = Pyramid(3 * 16, (fine, middle, coarse))
         self.to_reference = nn.Sequential(
             ResidualBlock(coarse), nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, reference_channels, 1)
@@ -257,11 +270,15 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         Returns:
             `[N, z, h, w]`.
         """
-        warped = warp(reference.repeat_interleave(FRAMES, 0), flow.flatten(0, 1))
+        coarse = F.avg_pool2d(flow.flatten(1, 2) / FLOW_UNIT, CELL)  # [N, 8, h, w]
+        rough = coarse_flow(coarse)
+        warped = warp(reference.repeat_interleave(FRAMES, 0), rough.flatten(0, 1))
         left = (groups.flatten(0, 1) - warped).unflatten(0, (-1, FRAMES)).flatten(1, 2)  # [N, 12, H, W]
         pixels = F.pixel_unshuffle(torch.cat([left, reference], 1), 4)
-        x = torch.cat([pixels, F.avg_pool2d(flow.flatten(1, 2) / 8, 4)], 1).to(self.dtype)
-        return self.to_latents(self.motion_pyramid(x.contiguous(memory_format=torch.channels_last))[2])
+        detail = F.avg_pool2d((flow - rough).flatten(1, 2) / FLOW_UNIT, 4)
+        x = torch.cat([pixels, detail], 1).to(self.dtype)
+        learnt = self.to_latents(self.motion_pyramid(x.contiguous(memory_format=torch.channels_last))[2])
+        return torch.cat([coarse.to(learnt.dtype), learnt], 1)
 
     def reference_maps(self, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The reference's features at three scales, for `decoder` and `to_reference`."""

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from talkies.models.autoencoder_reference import AutoencoderReference, warp
+from talkies.models.autoencoder_reference import FLOW_CHANNELS, AutoencoderReference, warp
 from talkies.stage.performance import FACE_UNITS
 from talkies.training.composites import Composer, Composite, Track, find_tracks
 
@@ -52,7 +52,7 @@ class CodecRecipe(BaseModel):
     mouth_weight: float = 10.0
     face_weight: float = 2.0
     probe_weight: float = 0.1
-    flow_weight: float = Field(1.0, description="Weight of following an optical flow where that explains the frame.")
+    flow_weight: float = Field(0.5, description="Weight of following an optical flow where that explains the frame.")
     latent_noise: float = 0.1
     ema: float = 0.999
     seed: int = 0
@@ -200,8 +200,11 @@ class CodecTrainer:
             z = self.model.encode_groups(batch.group, batch.reference, batch.flow)
             maps = self.model.reference_maps(batch.reference)
             told = self.model.to_reference(maps[2])
-            motion = self.model.decoder(z + recipe.latent_noise * torch.randn_like(z), maps)
-        size = (z.float().pow(2).mean() - 1).clamp_min(0) + (told.float().pow(2).mean() - 1).clamp_min(0)
+            noise = torch.randn_like(z) * recipe.latent_noise
+            noise[:, :FLOW_CHANNELS] *= 0.1  # of 8 pixels
+            motion = self.model.decoder(z + noise, maps)
+        learnt = z[:, FLOW_CHANNELS:]
+        size = (learnt.float().pow(2).mean() - 1).clamp_min(0) + (told.float().pow(2).mean() - 1).clamp_min(0)
         loss = reconstruction_loss(motion.show(batch.reference), batch) + recipe.flow_weight * flow_loss(
             motion.flow, batch
         )
@@ -267,6 +270,8 @@ class CodecTrainer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
                 self.ema[name].copy_(state[f"ema.{name}"])
+                if f"exp_avg.{name}" not in state:  # a warm start
+                    continue
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(self.step)),
                     "exp_avg": state[f"exp_avg.{name}"].clone(memory_format=torch.preserve_format),

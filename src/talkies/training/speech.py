@@ -17,14 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from talkies.checkpoints.whisper import load_whisper_encoder, read_ctranslate2
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.stage.performance import FACE_UNITS
-from talkies.stage.tracks import heard_take
+from talkies.training.composites import Track, find_tracks
+from talkies.training.prepare import normalise_loudness
 
 #: Units that speech decides; the rest of the face follows mood and chance.
 SPOKEN_UNITS = tuple(i for i, name in enumerate(FACE_UNITS) if name.startswith(("jaw", "mouth", "tongue")))
@@ -36,10 +38,10 @@ class SpeechRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     whisper: Path
+    tracks: Path
+    validation: Path
     output: Path
-    utterances: int = 1500
-    validation: int = 120
-    frames: int = 74
+    variants: int = Field(2, description="Takes of each track's sound: the first clean, the others coloured.")
     steps: int = 4000
     batch_size: int = 16
     learning_rate: float = 1e-3
@@ -47,25 +49,40 @@ class SpeechRecipe(BaseModel):
     seed: int = 0
 
 
-def prepare(recipe: SpeechRecipe, encoder: WhisperSpeechEncoder, split: str, count: int) -> tuple[Tensor, Tensor]:
-    """Hidden states `[n, F, 2, taps, hidden]` (fp16) and units `[n, F, units]`, kept in the output folder."""
-    path = recipe.output / f"{split}.safetensors"
-    if path.exists():
-        kept = load_file(path)
-        return kept["hidden"], kept["units"]
+def heard_take(track: Track, variant: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sound `[samples]` of a track as a microphone might give it, and the face units `[F, 52]` that belong to it."""
+    rng = np.random.default_rng([variant, *track.path.stem.encode()])
+    with np.load(track.path.with_suffix(".npz"), allow_pickle=False) as labels:
+        waveform, units = labels["waveform"].astype(np.float32) / 32768, labels["face_units"]
+    waveform = normalise_loudness(waveform)
+    return (colour_sound(waveform, rng) if variant else waveform), units
+
+
+def colour_sound(waveform: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A room, a microphone and some noise: an exponentially decaying echo, a tilt of the spectrum, a noise floor."""
+    length = int(rng.uniform(0.02, 0.25) * 16_000)
+    echo = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
+    room = np.concatenate([[1.0], echo * rng.uniform(0, 0.25) / np.sqrt((echo**2).sum() + 1e-9)])
+    tilt = rng.uniform(-0.5, 0.5)
+    coloured = np.convolve(np.convolve(waveform, room)[: len(waveform)], [1.0, tilt])[: len(waveform)]
+    noise = rng.standard_normal(len(waveform)) * 10 ** rng.uniform(-4, -2)
+    return np.asarray(coloured / (1 + abs(tilt)) + noise, np.float32)
+
+
+def prepare(encoder: WhisperSpeechEncoder, tracks: list[Track], variants: int) -> tuple[Tensor, Tensor]:
+    """Hidden states `[n, F, 2, taps, hidden]` (fp16) and units `[n, F, units]` of every track and variant."""
     hidden, units = [], []
     began = time.perf_counter()
-    for number in range(count):
-        waveform, wanted = heard_take(number, split, recipe.frames)
-        with torch.no_grad():
-            states = encoder.hidden_states(encoder.windows(torch.from_numpy(waveform), recipe.frames))
-        hidden.append(encoder.join(states, recipe.frames).half())
-        units.append(torch.from_numpy(wanted[:, SPOKEN_UNITS]))
+    for number, track in enumerate(tracks):
+        for variant in range(variants):
+            waveform, wanted = heard_take(track, variant)
+            with torch.no_grad():
+                states = encoder.hidden_states(encoder.windows(torch.from_numpy(waveform), len(wanted)))
+            hidden.append(encoder.join(states, len(wanted)).half())
+            units.append(torch.from_numpy(wanted[:, SPOKEN_UNITS]))
         if number % 100 == 99:
-            print(f"{split}: {number + 1} of {count}, {time.perf_counter() - began:.0f} s", flush=True)  # noqa: T201
-    kept = {"hidden": torch.stack(hidden), "units": torch.stack(units)}
-    save_file(kept, path)
-    return kept["hidden"], kept["units"]
+            print(f"{number + 1} of {len(tracks)} tracks, {time.perf_counter() - began:.0f} s", flush=True)  # noqa: T201
+    return torch.stack(hidden), torch.stack(units)
 
 
 def correlation(predicted: Tensor, wanted: Tensor) -> Tensor:
@@ -82,8 +99,8 @@ def train(recipe: SpeechRecipe) -> None:
     encoder = WhisperSpeechEncoder()
     load_whisper_encoder(encoder, read_ctranslate2(recipe.whisper))
     encoder.eval()
-    hidden, units = prepare(recipe, encoder, "train", recipe.utterances)
-    unseen_hidden, unseen_units = prepare(recipe, encoder, "test", recipe.validation)
+    hidden, units = prepare(encoder, find_tracks(recipe.tracks), recipe.variants)
+    unseen_hidden, unseen_units = prepare(encoder, find_tracks(recipe.validation), 1)
     mean, std = units.flatten(0, 1).mean(0), units.flatten(0, 1).std(0).clamp_min(0.02)
     readout = nn.Linear(encoder.channels, len(SPOKEN_UNITS))
     head = [*encoder.norms.parameters(), *encoder.reduce.parameters(), *encoder.listen.parameters()]

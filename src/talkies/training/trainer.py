@@ -307,7 +307,7 @@ class Trainer:
             from talkies.training.sharded_checkpoint import load_sharded
 
             empty_state(self.optimizers)
-            load_sharded(folder, self._tensors())
+            load_sharded(folder, self._tensors(), state)
         else:
             self._load_whole(folder)
         if self.ema:
