@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from talkies.domain.face_units import FACE_UNITS
 from talkies.models.autoencoder_reference import FLOW_CHANNELS, AutoencoderReference, warp
-from talkies.stage.performance import FACE_UNITS
 from talkies.training.composites import Composer, Composite, Track, find_tracks
 
 

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from talkies.checkpoints.whisper import load_whisper_encoder, read_ctranslate2
+from talkies.domain.face_units import FACE_UNITS
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
-from talkies.stage.performance import FACE_UNITS
 from talkies.training.composites import Track, find_tracks
 from talkies.training.prepare import normalise_loudness
 

@@ -1,0 +1,99 @@
+"""Puts trained parts together as a model folder in diffusers layout.
+
+    python -m talkies.training.assemble codec TRAINED_STATE FOLDER
+    python -m talkies.training.assemble model recipe.yaml
+
+The first freezes a codec: averaged weights, and the statistics by which latents and reference features are normalised.
+The second gathers codec, speech encoder, tokenizer, transformer and text encoder into one pipeline.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from diffusers import FlowMatchEulerDiscreteScheduler
+from pydantic import BaseModel, ConfigDict
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+
+from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+from talkies.training.codec import CodecRecipe, CodecTrainer, collate
+from talkies.training.composites import Composer
+
+
+class ModelRecipe(BaseModel):
+    """Where the parts are, and how the model generates by default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codec: Path
+    audio_encoder: Path
+    tokenizer: Path
+    transformer: Path
+    text_encoder: Path
+    output: Path
+    generation: dict[str, Any]
+
+
+@torch.no_grad()
+def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> AutoencoderReference:
+    """The averaged codec with its statistics, saved to `folder`.
+
+    Latents are normalised by their spread at faces, where all that matters happens: elsewhere they hardly move, and a
+    spread over everything would drown lips in the noise of the generator.
+    """
+    trainer = CodecTrainer(recipe)
+    codec = trainer.evaluation_model()
+    composer, rng = Composer(trainer.training, recipe.crop), np.random.default_rng(5)
+    latents, told = [], []
+    for _ in range(draws):
+        batch = collate([composer.draw(rng) for _ in range(8)], 3.0, 2.0)
+        z = codec.encode_groups(batch.group, batch.reference, batch.flow).float()  # [8, z, h, w]
+        at_face = torch.nn.functional.avg_pool2d(batch.weight.amax(1), 16)[:, 0] > 1.5  # [8, h, w]
+        latents.append(z.permute(0, 2, 3, 1)[at_face])
+        told.append(codec.reference_features(batch.reference).float().permute(0, 2, 3, 1).flatten(0, 2))
+    z, features = torch.cat(latents), torch.cat(told)
+    codec.register_to_config(
+        latents_mean=[round(float(v), 5) for v in z.mean(0)],
+        latents_std=[round(max(float(v), 1e-3), 5) for v in z.std(0)],
+        reference_mean=[round(float(v), 5) for v in features.mean(0)],
+        reference_std=[round(max(float(v), 1e-3), 5) for v in features.std(0)],
+    )
+    codec.to(torch.bfloat16).save_pretrained(folder)
+    return codec
+
+
+def assemble(recipe: ModelRecipe) -> MultiTalkPipeline:
+    """All parts as one pipeline, saved in bf16."""
+    pipeline = MultiTalkPipeline(
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(recipe.tokenizer),
+        text_encoder=UMT5EncoderModel.from_pretrained(recipe.text_encoder, dtype=torch.bfloat16),
+        audio_encoder=WhisperSpeechEncoder.from_pretrained(recipe.audio_encoder, torch_dtype=torch.bfloat16),
+        vae=AutoencoderReference.from_pretrained(recipe.codec, torch_dtype=torch.bfloat16),
+        transformer=MultiTalkTransformer3DModel.from_pretrained(recipe.transformer, torch_dtype=torch.bfloat16),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=recipe.generation.get("flow_shift", 4.0)),
+        generation=recipe.generation,
+    )
+    pipeline.save_pretrained(recipe.output, safe_serialization=True)
+    return pipeline
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """`codec RECIPE FOLDER` or `model RECIPE`."""
+    verb, recipe, *rest = sys.argv[1:] if arguments is None else arguments
+    settings = yaml.safe_load(Path(recipe).read_text())
+    if verb == "codec":
+        freeze_codec(CodecRecipe(**settings), Path(rest[0]))
+    else:
+        assemble(ModelRecipe(**settings))
+
+
+if __name__ == "__main__":
+    main()
