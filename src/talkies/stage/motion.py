@@ -323,13 +323,3 @@ def _breathe(count: int, rng: np.random.Generator) -> dict[str, _Array]:
         "clavicle.L": np.stack([zero, zero, lift], axis=1),
         "clavicle.R": np.stack([zero, zero, -lift], axis=1),
     }
-
-
-def spoken_frames(phones: tuple[Phone, ...], frames: int) -> NDArray[np.bool_]:
-    """Whether a phone (not a pause) sounds at each frame's time, `[frames]`."""
-    times = (np.arange(frames) + 0.5) / FPS
-    out = np.zeros(frames, bool)
-    for phone in phones:
-        if phone.label != SILENCE:
-            out |= (times >= phone.start) & (times < phone.end)
-    return out
