@@ -64,7 +64,7 @@ class WhisperSpeechEncoder(ModelMixin, ConfigMixin):
                 max_source_positions=SUBFRAMES * window_frames,
             )
         )
-        self.whisper.layer_norm = nn.Identity()  # the head has its own norms
+        self.whisper.layer_norm = nn.Identity()  # type: ignore[assignment]  # the head has its own norms
         self.norms = nn.ModuleList([nn.LayerNorm(hidden_size) for _ in tapped_layers])
         self.reduce = nn.Linear(hidden_size * len(tapped_layers), head_channels)
         self.listen = nn.Sequential(

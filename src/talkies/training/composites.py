@@ -124,8 +124,13 @@ class Composer:
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
         grey = [np.ascontiguousarray((frame.mean(0) + 1) * 127.5).clip(0, 255).astype(np.uint8) for frame in film]
-        flow = np.stack([self.optical_flow.calc(grey[k], grey[4], None).transpose(2, 0, 1) for k in range(4)])
+        flow = np.stack([self.flow(grey[k], grey[4]) for k in range(4)])
         return Composite(film[:4], film[4], mouth[:4], face[:4], mouth[4], labels["face_units"][times], flow)
+
+    def flow(self, frame: Array, reference: Array) -> Array:
+        """Optical flow `[2, S, S]` between two grey pictures."""
+        start = np.zeros((*frame.shape, 2), np.float32)
+        return np.asarray(self.optical_flow.calc(frame, reference, start)).transpose(2, 0, 1)
 
     def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""
@@ -195,7 +200,7 @@ def degrade(film: Array, rng: np.random.Generator) -> Array:
 
 def _jpeg(frame: Array, quality: list[int]) -> Array:
     _, data = cv2.imencode(".jpg", (frame * 255).astype(np.uint8), quality)
-    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32) / 255
 
 
 def procedural_background(rng: np.random.Generator, side: int = 256) -> Array:
@@ -217,5 +222,5 @@ def procedural_background(rng: np.random.Generator, side: int = 256) -> Array:
             cv2.line(picture, corner.astype(int).tolist(), far.astype(int).tolist(), colour, int(rng.integers(1, 12)))
     blur = rng.choice([0.0, rng.uniform(0.5, 10)], p=[0.3, 0.7])
     if blur:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(blur))
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(blur)), np.float32)
     return np.clip(picture, 0, 255).astype(np.float32)

@@ -104,7 +104,9 @@ def plan_memory(recipe: Recipe, system: TrainingSystem, batch: Batch, world: Wor
 def _count_activations(recipe: Recipe, batch: Batch) -> tuple[int, int]:
     """Bytes kept for the backward pass, and operations per sample (backward counted as twice the forward)."""
     kept: dict[int, Tensor] = {}
-    plain = recipe.model_copy(update={"model": recipe.model.model_copy(update={"gradient_checkpointing": False})})
+    model = recipe.model.model_copy(update={"gradient_checkpointing": False})
+    # peft cannot add adapters to fake tensors; training all parameters keeps a little more
+    plain = recipe.model_copy(update={"model": model, "train": "all" if recipe.train == "lora" else recipe.train})
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         system = _fake_system(plain)
         weights = {_storage(parameter) for parameter in system.parameters()}

@@ -25,6 +25,8 @@ from talkies.training.shards import CachedSample
 
 Array = NDArray[Any]
 CELL = 16  # pixels to a latent cell
+#: Latent frames at which a clip may begin: the picture itself, or a film that goes on.
+STARTS = (0, 3, 6)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Panel:
     Attributes:
         id: Track and variant.
         groups: Latents of frames 4k+1..4k+4, `[K, z, h, w]`.
-        singles: Latents of the single frames 4k, `[K+1, z, h, w]`: where a clip may begin.
+        singles: Latents of the single frames `4 * STARTS`, `[len(STARTS), z, h, w]`: where a clip may begin.
         condition: The codec's word on the reference frame, `[c_ref, h, w]`.
         mask: The performer in the reference frame, `[h, w]`, 0 or 1.
         weight: Loss weights of the groups, `[K, h, w]`.
@@ -99,9 +101,10 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
     still = film[reference]
     flow = measure_flow(film, still)  # [F, 2, H, W]
 
-    def in_groups(frames: Tensor) -> Tensor:  # [F, c, H, W] -> [K + K+1, 4, c, H, W]
+    def in_groups(frames: Tensor) -> Tensor:  # [F, c, H, W] -> [K + len(STARTS), 4, c, H, W]
         groups = frames[1 : 1 + count * FRAMES].unflatten(0, (count, FRAMES))
-        return torch.cat([groups, frames[: count * FRAMES + 1 : FRAMES, None].expand(-1, FRAMES, -1, -1, -1)])
+        singles = frames[[FRAMES * start for start in STARTS], None].expand(-1, FRAMES, -1, -1, -1)
+        return torch.cat([groups, singles])
 
     both, moves = in_groups(film), in_groups(flow)
     with torch.autocast("cpu", torch.bfloat16):
@@ -128,7 +131,7 @@ def cell_weights(strip: Strip, count: int, mouth: float = 30.0, face: float = 5.
     for k in range(count):
         for boxes, value in ((strip.face, face), (strip.mouth, mouth)):
             few = boxes[1 + 4 * k : 5 + 4 * k]
-            x0, y0, x1, y1 = (*few[:, :2].min(0), *few[:, 2:].max(0))
+            (x0, y0), (x1, y1) = few[:, :2].min(0), few[:, 2:].max(0)
             rows = np.clip(_overlap(y0, y1, H // CELL), 0, 1)
             columns = np.clip(_overlap(x0, x1, W // CELL), 0, 1)
             weight[k] = np.maximum(weight[k], 1 + (value - 1) * np.outer(rows, columns))
@@ -177,7 +180,7 @@ def side_by_side(
 
     Args:
         panels: From left to right.
-        start: First frame of the clip is video frame `4 * start` of every track.
+        start: One of `STARTS`; the clip's first frame is video frame `4 * start` of every track.
         latent_frames: T of the clip; the tracks must reach that far.
         context: Frames of audio context.
         prompt_ids: Token ids `[L]`.
@@ -186,7 +189,8 @@ def side_by_side(
     width = panels[0].mask.shape[1]
 
     def film(panel: Panel) -> Tensor:
-        return torch.cat([panel.singles[start : start + 1], panel.groups[start:stop]])  # [T, z, h, w]
+        single = panel.singles[STARTS.index(start)]
+        return torch.cat([single[None], panel.groups[start:stop]])  # [T, z, h, w]
 
     masks = torch.zeros(len(panels) + 1, panels[0].mask.shape[0], width * len(panels))
     for n, panel in enumerate(panels):

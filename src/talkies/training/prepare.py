@@ -1,8 +1,9 @@
 """From tracks to the latent cache of the small model: panels are encoded once, then paired for every pass.
 
+    python -m talkies.training.prepare recipe.yaml 0/2 & python -m talkies.training.prepare recipe.yaml 1/2; wait
     python -m talkies.training.prepare recipe.yaml
 
-Panels are kept in memory (about 0.4 MB each); each round writes one pass of fresh pairings. A training run that reads
+With a share `i/n` only that share of the panels is encoded. Panels are kept in memory (about 0.4 MB each); each round writes one pass of fresh pairings. A training run that reads
 the cache takes in new rounds as they come.
 """
 
@@ -27,7 +28,7 @@ from talkies.domain.errors import InputError
 from talkies.media.loudness import LoudnessMeter
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
 from talkies.training.composites import Track, find_tracks
-from talkies.training.panels import Panel, build_panel, load_codec, side_by_side
+from talkies.training.panels import STARTS, Panel, build_panel, load_codec, side_by_side
 from talkies.training.shards import CacheWriter
 from talkies.training.text import train_tokenizer
 
@@ -79,12 +80,12 @@ def normalise_loudness(waveform: np.ndarray) -> np.ndarray:
     return np.asarray(waveform * 10 ** ((LOUDNESS - loudness) / 20), np.float32)
 
 
-def encode_panels(recipe: PrepareRecipe) -> Iterator[Panel]:
-    """All panels; those on disk are read, the others encoded and kept."""
+def encode_panels(recipe: PrepareRecipe, share: int = 0, shares: int = 1) -> Iterator[Panel]:
+    """All panels, or every `shares`-th; those on disk are read, the others encoded and kept."""
     recipe.panels.mkdir(parents=True, exist_ok=True)
     codec = load_codec(recipe.codec)
     encoder = WhisperSpeechEncoder.from_pretrained(recipe.audio_encoder).eval()
-    tracks = [track for folder in recipe.tracks for track in find_tracks(folder)]
+    tracks = [track for folder in recipe.tracks for track in find_tracks(folder)][share::shares]
     began = time.perf_counter()
     for number, track in enumerate(tracks):
         for variant in range(recipe.variants):
@@ -145,15 +146,13 @@ def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer:
                 chosen.append(candidate)
         # a clip that starts at the reference frame continues the picture; any other continues a film
         latest = min(len(panel.groups) for panel in chosen) - (recipe.latent_frames - 1)
-        start = 0 if rng.random() < 0.5 else int(rng.integers(0, latest + 1))
+        start = 0 if rng.random() < 0.5 else int(rng.choice([s for s in STARTS if s <= latest]))
         prompt = prompts[wanted][int(rng.integers(len(prompts[wanted])))]
         writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, prompt))
 
 
 def prepare(recipe: PrepareRecipe) -> None:
     """Encodes what is missing and writes the rounds that are not there yet."""
-    torch.set_num_threads(recipe.threads)
-    cv2.setNumThreads(recipe.threads)
     panels = [panel for panel in encode_panels(recipe) if panel.mask[::2, ::2].any()]
     if len({panel.person for panel in panels}) < max(recipe.people):
         raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
@@ -177,8 +176,15 @@ def prepare(recipe: PrepareRecipe) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the recipe named on the command line."""
-    (path,) = sys.argv[1:] if arguments is None else arguments
-    prepare(PrepareRecipe(**yaml.safe_load(Path(path).read_text())))
+    path, *share = sys.argv[1:] if arguments is None else arguments
+    recipe = PrepareRecipe(**yaml.safe_load(Path(path).read_text()))
+    torch.set_num_threads(recipe.threads)
+    cv2.setNumThreads(recipe.threads)
+    if not share:
+        return prepare(recipe)
+    number, count = (int(part) for part in share[0].split("/"))
+    for _ in encode_panels(recipe, number, count):
+        pass
 
 
 if __name__ == "__main__":
