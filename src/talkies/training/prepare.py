@@ -3,8 +3,8 @@
     python -m talkies.training.prepare recipe.yaml 0/2 & python -m talkies.training.prepare recipe.yaml 1/2; wait
     python -m talkies.training.prepare recipe.yaml
 
-With a share `i/n` only that share of the panels is encoded. Panels are kept in memory (about 0.4 MB each); each round writes one pass of fresh pairings. A training run that reads
-the cache takes in new rounds as they come.
+With a share `i/n` only that share of the panels is encoded. Panels are kept in memory (about 0.4 MB each); each round
+writes one pass of fresh pairings. A training run that reads the cache takes in new rounds as they come.
 """
 
 from __future__ import annotations
