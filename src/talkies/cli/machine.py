@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from talkies.domain.errors import InputError
@@ -11,6 +13,32 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Swallows what libraries say about themselves while they are loaded; `TALKIES_DEBUG=1` lets it through."""
+    if os.environ.get("TALKIES_DEBUG"):
+        yield
+        return
+    import logging
+    import warnings
+
+    logging.disable(logging.WARNING)
+    # Read when these libraries are first imported.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import diffusers
+            import transformers
+
+            diffusers.utils.logging.disable_progress_bar()
+            transformers.utils.logging.disable_progress_bar()
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def choose_device(name: str) -> torch.device:

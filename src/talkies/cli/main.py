@@ -52,6 +52,10 @@ app.add_typer(models, name="models")
 app.add_typer(stage, name="stage")
 
 
+#: Base of the errors of a mistyped command line, whichever copy of click typer brings.
+_UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 def main() -> None:
     """Entry point of the `talkies` command: errors become one line and an exit code, never a traceback.
 
@@ -60,18 +64,35 @@ def main() -> None:
     # Being told to stop is like Ctrl-C: what is half-written is removed on the way out.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
-    except TalkiesError as error:
-        if os.environ.get("TALKIES_DEBUG"):
-            raise
-        _complain(str(error))
-        sys.exit(error.exit_code)
+        sys.exit(app(standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("stopped.")
+        sys.exit(130)
+    except BrokenPipeError:  # `talkies ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("TALKIES_DEBUG"):
             raise
-        reason = " ".join(str(error).split())[:300]
-        _complain(f"internal error: {type(error).__name__}: {reason} Run again with TALKIES_DEBUG=1 and report it.")
-        sys.exit(70)
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    """Says in one line what went wrong; returns the exit code."""
+    if isinstance(error, TalkiesError):
+        _complain(str(error))
+        return error.exit_code
+    if isinstance(error, _UsageError):
+        if type(error).__name__ == "NoArgsIsHelpError":  # a command that only groups others, called alone
+            error.show()  # type: ignore[attr-defined]
+            return 2
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "talkies"
+        _complain(f"{error.format_message().rstrip('.')}. See {command} --help.")  # type: ignore[attr-defined]
+        return 2
+    reason = " ".join(str(error).split())[:300]
+    _complain(f"internal error: {type(error).__name__}: {reason} Run again with TALKIES_DEBUG=1 and report it.")
+    return 70
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

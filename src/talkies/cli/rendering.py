@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from talkies.cli.estimate import Estimate, estimate, measure_speed, spell_bytes
-from talkies.cli.machine import choose_device, choose_dtype, free_memory
+from talkies.cli.machine import available_ram, choose_device, choose_dtype, free_memory, quiet_libraries
 from talkies.cli.model_folder import ModelFolder
 from talkies.cli.report import Report
 from talkies.cli.scene import Scene
@@ -108,8 +108,9 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
     Raises:
         InputError: A setting is out of range, the size does not fit the model, or somebody lies outside the frame.
     """
-    from talkies.pipelines.settings import GenerationSettings
-    from talkies.sampling.segments import plan_segments
+    with quiet_libraries():
+        from talkies.pipelines.settings import GenerationSettings
+        from talkies.sampling.segments import plan_segments
 
     device = choose_device(options.device)
     settings = GenerationSettings.from_config(model.generation).replace(options.overrides)
@@ -154,26 +155,18 @@ def load(model: ModelFolder, planned: Plan) -> MultiTalkPipeline:
     Raises:
         TalkiesError: The folder is damaged, or memory does not suffice; says how much is needed.
     """
-    import diffusers
-    import torch
-    import transformers
-
-    from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
-
-    free = free_memory(torch.device("cpu"))
+    free = available_ram()
     need = sum(path.stat().st_size for path in model.weight_files())
     if planned.device.type != "cuda" and need > free:
         raise TalkiesError(
             f"The weights of {model.name} need {spell_bytes(need)} of memory; {spell_bytes(free)} are free.",
             "Close other programs, or use a smaller model.",
         )
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    with _explained(f"loading {model.name}"):
+    with _explained(f"loading {model.name}"), quiet_libraries():
+        from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+
         pipeline = MultiTalkPipeline.from_pretrained(
-            model.path, torch_dtype=planned.dtype, local_files_only=True, use_safetensors=True
+            model.path, dtype=planned.dtype, local_files_only=True, use_safetensors=True
         )
         pipeline.set_progress_bar_config(disable=True)
         if planned.device.type == "cuda" and need > 0.8 * free_memory(planned.device):
@@ -209,8 +202,9 @@ def render(
     Raises:
         TalkiesError: Anything that went wrong; nothing half-written is left.
     """
-    from talkies.pipelines.inputs import GenerationRequest
-    from talkies.sampling.noise import cpu_generator
+    with quiet_libraries():
+        from talkies.pipelines.inputs import GenerationRequest
+        from talkies.sampling.noise import cpu_generator
 
     key = c2pa.load_key(options.certificate, options.key) if _signs(options) else None
     record = _record(scene, model, planned, prompt, consent, options)

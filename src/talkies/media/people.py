@@ -182,7 +182,7 @@ def assign(conversation: Conversation, image: Image.Image, masks: dict[int, NDAr
     """
     needed = sum(speaker.region is None or speaker.region.point is not None for speaker in conversation.speakers)
     faces = list(find_faces(image))
-    if len(faces) < needed:
+    if len(faces) < needed and max(image.size) > DETECTION_SIDES[0]:
         faces = list(find_faces(image, DETECTION_SIDES[1]))
     people: dict[int, Person] = {}
     for index, speaker in enumerate(conversation.speakers):
