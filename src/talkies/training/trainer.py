@@ -137,8 +137,10 @@ class Trainer:
         while not self._finished():
             start = time.monotonic()
             loss, norm = self._step(loader)
-            self.progress.hours += (time.monotonic() - start) / 3600
-            window.append((loss, time.monotonic() - start))
+            # one clock for all processes: rates may depend on it
+            seconds = float(mean(torch.tensor(time.monotonic() - start, dtype=torch.float64), self.world))
+            self.progress.hours += seconds / 3600
+            window.append((loss, seconds))
             if self.progress.step % every.log_steps == 0:
                 self._write_step(log, window, norm)
                 window = []
@@ -209,8 +211,7 @@ class Trainer:
         limits, progress = self.recipe.limits, self.progress
         by_steps = limits.steps is not None and progress.step >= limits.steps
         by_clock = limits.hours is not None and progress.hours >= limits.hours
-        # clocks differ between processes
-        return agree([by_steps or by_clock], self.world)[0]
+        return by_steps or by_clock
 
     def _write_step(self, log: RunLog | None, window: list[tuple[Tensor, float]], norm: float) -> None:
         losses = mean(torch.stack([loss for loss, _ in window]), self.world)
