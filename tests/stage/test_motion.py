@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone
-from talkies.stage.motion import MOODS, Style, bump, perform, smooth_noise
+from talkies.stage.curves import bump, smooth, smooth_noise
+from talkies.stage.motion import MOODS, Style, perform
 from talkies.stage.performance import FACE_UNITS, Performance
 from talkies.stage.prosody import measure_prosody
 from talkies.stage.speech import Speech
@@ -142,6 +143,8 @@ def test_noise_and_bumps_stay_in_bounds(count, seconds) -> None:
     noise = smooth_noise(np.random.default_rng(0), count, seconds)
     assert noise.shape == (count,)
     assert np.abs(noise).max() < 6
+    ends = smooth(np.ones((count, 2)), seconds)
+    assert np.allclose(ends, 1)
     curve = bump(np.arange(count) / 200, 0.1, seconds, 0.1, seconds)
     assert curve.min() >= 0
     assert curve.max() <= 1

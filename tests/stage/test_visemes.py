@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone
+from talkies.stage.curves import GRID_RATE, grid_length
 from talkies.stage.performance import FACE_UNITS
-from talkies.stage.visemes import BILABIAL, GRID_RATE, LABIODENTAL, VISEMES, mouth_shapes
+from talkies.stage.visemes import BILABIAL, LABIODENTAL, VISEMES, mouth_shapes
 
 COLUMN = {name: k for k, name in enumerate(FACE_UNITS)}
 LABELS = sorted((set(VISEMES) - {"OH"}) | {"AY", "AW", "EY", "OW", "OY"})
@@ -59,13 +60,9 @@ def test_no_jumps(phones) -> None:
 @pytest.mark.parametrize("vowel", ["AA", "AE", "AO", "EH", "AY", "OW"])
 def test_open_vowels_open_between_closures(vowel) -> None:
     phones = lay([(SILENCE, 0.3), ("M", 0.08), (vowel, 0.16), ("P", 0.09), (SILENCE, 0.3)])
-    units = mouth_shapes(phones, phones[-1].end, np.ones(int(phones[-1].end * GRID_RATE) + 2)[: _count(phones)])
+    units = mouth_shapes(phones, phones[-1].end, np.ones(grid_length(phones[-1].end)))
     assert units[round(0.45 * GRID_RATE), COLUMN["jawOpen"]] > 0.2
     assert parting(units)[round(0.45 * GRID_RATE)] > 0.3
-
-
-def _count(phones) -> int:
-    return int(np.ceil(phones[-1].end * GRID_RATE - 1e-9)) + 1
 
 
 def test_rounding_comes_before_the_rounded_vowel() -> None:
@@ -86,7 +83,7 @@ def test_silence_shuts_the_mouth() -> None:
 
 def test_louder_and_clearer_open_wider() -> None:
     phones = lay([("D", 0.1), ("AA", 0.2), ("D", 0.1)])
-    count = _count(phones)
+    count = grid_length(phones[-1].end)
     quiet, loud = (mouth_shapes(phones, 0.4, np.full(count, level)) for level in (0.0, 1.0))
     mumbled, clear = (mouth_shapes(phones, 0.4, strength=strength) for strength in (0.6, 1.3))
     for small, large in ((quiet, loud), (mumbled, clear)):

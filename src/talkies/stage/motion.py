@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone
+from talkies.stage.curves import GRID_RATE, Curve, bump, grid_length, smooth, smooth_noise
 from talkies.stage.performance import FACE_UNITS, Performance
 from talkies.stage.prosody import Prosody, measure_prosody
 from talkies.stage.speech import Speech
-from talkies.stage.visemes import GRID_RATE, mouth_shapes
+from talkies.stage.visemes import mouth_shapes
 
 FPS = 25.0
 
 Role = Literal["speaker", "listener", "idle"]
 Mood = Literal["neutral", "happy", "serious", "sad", "surprised", "annoyed"]
 MOODS: tuple[Mood, ...] = ("neutral", "happy", "serious", "sad", "surprised", "annoyed")
-
-_Array = NDArray[np.float64]
 
 #: Standing expression of each mood; a trailing * stands for left and right.
 _MOOD_UNITS: dict[Mood, dict[str, float]] = {
@@ -99,7 +98,7 @@ def perform(
     """
     if frames < 1:
         raise InputError(f"{frames} frames is no clip", hint="Ask for at least one frame.")
-    count = int(np.ceil(frames / FPS * GRID_RATE)) + 1
+    count = grid_length(frames / FPS)
     partner = _direction_curve(partner_direction_deg, frames, count)
     style = style or Style.sample(rng)
     duration = frames / FPS
@@ -122,7 +121,7 @@ def perform(
     bones = _breathe(count, rng)
     picks = np.rint((np.arange(frames) + 0.5) / FPS * GRID_RATE).astype(int)
 
-    def sampled(curve: _Array) -> NDArray[np.float32]:
+    def sampled(curve: Curve) -> NDArray[np.float32]:
         return np.ascontiguousarray(curve[picks], np.float32)
 
     return Performance(
@@ -134,7 +133,7 @@ def perform(
     )
 
 
-def _direction_curve(direction: float | Sequence[float], frames: int, count: int) -> _Array:
+def _direction_curve(direction: float | Sequence[float], frames: int, count: int) -> Curve:
     """The partner's direction on the grid, `[count]`; InputError when it cannot be."""
     values = np.asarray(direction, np.float64)
     if values.ndim and values.shape != (frames,):
@@ -145,54 +144,27 @@ def _direction_curve(direction: float | Sequence[float], frames: int, count: int
     return np.interp(times, np.arange(frames), np.broadcast_to(values, frames))
 
 
-def _long_pauses(voiced: _Array) -> _Array:
+def _long_pauses(voiced: Curve) -> Curve:
     """1 well inside silences of more than about 0.8 s, with soft edges: `[n]`."""
-    return np.clip(1 - 6 * _smooth(voiced, 0.2), 0, 1)
+    return np.clip(1 - 6 * smooth(voiced, 0.2), 0, 1)
 
 
-def speaking_curve(phones: tuple[Phone, ...], count: int) -> _Array:
+def speaking_curve(phones: tuple[Phone, ...], count: int) -> Curve:
     """1 while phones are spoken, 0 in pauses longer than 0.25 s, with soft edges of 0.1 s: `[count]`."""
     times = np.arange(count) / GRID_RATE
     active = np.zeros(count)
     for phone in phones:
         if phone.label != SILENCE or phone.end - phone.start < 0.25:
             active[(times >= phone.start) & (times < phone.end)] = 1
-    return _smooth(active, 0.04)
+    return smooth(active, 0.04)
 
 
-def smooth_noise(rng: np.random.Generator, count: int, seconds: float) -> _Array:
-    """Unit-variance noise that changes over about `seconds`, `[count]` on the grid."""
-    sigma = seconds * GRID_RATE
-    # Drawn coarsely and interpolated: a filter as wide as this on the grid costs more than all the rest.
-    step = max(1, int(sigma / 4))
-    coarse = rng.standard_normal(count // step + 48)
-    kernel = np.exp(-0.5 * (np.arange(-16, 17) / (sigma / step)) ** 2)
-    values = np.convolve(coarse, kernel / np.sqrt((kernel**2).sum()), "same")[8:-8]
-    return np.interp(np.arange(count) / step, np.arange(len(values)), values)
-
-
-def bump(times: _Array, start: float, rise: float, hold: float, fall: float) -> _Array:
-    """0, then a smooth rise from `start` over `rise` s, 1 for `hold` s, and a smooth fall."""
-    up = np.clip((times - start) / rise, 0, 1)
-    down = np.clip((start + rise + hold + fall - times) / fall, 0, 1)
-    ease = np.minimum(up, down)
-    return np.asarray(ease * ease * (3 - 2 * ease))
-
-
-def _smooth(values: _Array, seconds: float) -> _Array:
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.asarray(gaussian_filter1d(values, seconds * GRID_RATE, axis=0, mode="nearest"))
-
-
-def _head(
-    prosody: Prosody, voiced: _Array, rng: np.random.Generator, style: Style, partner: _Array, role: Role
-) -> _Array:
+def _head(prosody: Prosody, voiced: Curve, rng: np.random.Generator, style: Style, partner: Curve, role: Role) -> Curve:
     """Yaw, pitch and roll in degrees, `[n, 3]`: towards the partner, swaying, nodding with the voice's accents."""
     count = len(voiced)
     live = style.liveliness * (1.0 if role == "speaker" else 0.45)
     share = rng.uniform(0.45, 0.8) if role != "idle" else rng.uniform(0, 0.5)
-    yaw = _smooth(partner, 0.13) * share + rng.normal(0, 2.5)  # a turn of the head takes half a second
+    yaw = smooth(partner, 0.13) * share + rng.normal(0, 2.5)  # a turn of the head takes half a second
     pitch = np.full(count, rng.normal(0, 2.0))
     roll = np.full(count, rng.normal(0, 1.6))
     sway = 0.35 + 0.65 * voiced
@@ -200,14 +172,12 @@ def _head(
     pitch += live * sway * (1.3 * smooth_noise(rng, count, 0.4) + 0.5 * smooth_noise(rng, count, 0.13))
     roll += live * (1.3 * smooth_noise(rng, count, 0.5))
     # Accents go with a dip of the head, rising pitch with a lift (Munhall et al. 2004; Busso et al. 2007).
-    pitch += live * (2.2 * _smooth(prosody.melody, 0.10) - 3.0 * _smooth(prosody.accents, 0.07))
-    yaw += live * rng.choice([-1.0, 1.0]) * 2.0 * _smooth(prosody.accents, 0.12)
+    pitch += live * (2.2 * smooth(prosody.melody, 0.10) - 3.0 * smooth(prosody.accents, 0.07))
+    yaw += live * rng.choice([-1.0, 1.0]) * 2.0 * smooth(prosody.accents, 0.12)
     return np.stack([yaw, pitch, roll], axis=1)
 
 
-def _gaze(
-    head: _Array, rng: np.random.Generator, style: Style, partner: _Array, role: Role
-) -> tuple[_Array, list[float]]:
+def _gaze(head: Curve, rng: np.random.Generator, style: Style, partner: Curve, role: Role) -> tuple[Curve, list[float]]:
     """Eyes relative to the head in degrees `[n, 2]`, and the times of large jumps in seconds.
 
     People fixate for 0.4 to 2 s and jump in 40 ms; speakers look away more than listeners (Argyle and Cook 1976). The
@@ -232,18 +202,16 @@ def _gaze(
         target[now:stop] += offset
         now, last = stop, offset
     jumps += [float(at) / GRID_RATE for at in np.flatnonzero(np.abs(np.diff(partner, append=partner[-1])) > 4)[::8]]
-    eyes = _smooth(target, 0.012) - head[:, :2]
+    eyes = smooth(target, 0.012) - head[:, :2]
     return np.clip(eyes, [-28, -18], [28, 16]), jumps
 
 
-def _add(units: _Array, name: str, value: _Array | float) -> None:
+def _add(units: Curve, name: str, value: Curve | float) -> None:
     for unit in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
         units[:, FACE_UNITS.index(unit)] += value
 
 
-def _express(
-    units: _Array, prosody: Prosody, voiced: _Array, rng: np.random.Generator, style: Style, role: Role
-) -> None:
+def _express(units: Curve, prosody: Prosody, voiced: Curve, rng: np.random.Generator, style: Style, role: Role) -> None:
     """Mood, brows that follow the voice, one-sidedness and a trace of involuntary movement, added in place."""
     count = len(units)
     strength = 0.75 + 0.25 * smooth_noise(rng, count, 0.6)
@@ -252,8 +220,8 @@ def _express(
         # A smile spreads the lips and would fight the vowels: it recedes while speaking.
         _add(units, name, level * (1 - 0.45 * voiced) if name.startswith("mouth") else level)
     live = style.liveliness
-    accents = _smooth(prosody.accents, 0.06)
-    lift = live * (0.30 * accents + 0.10 * np.clip(_smooth(prosody.melody, 0.08), 0, 1.5) * voiced)
+    accents = smooth(prosody.accents, 0.06)
+    lift = live * (0.30 * accents + 0.10 * np.clip(smooth(prosody.melody, 0.08), 0, 1.5) * voiced)
     _add(units, "browInnerUp", lift + 0.05 * np.clip(smooth_noise(rng, count, 0.5), 0, 2))
     _add(units, "browOuterUp*", 0.6 * lift)
     _add(units, "eyeSquint*", 0.04 * np.clip(smooth_noise(rng, count, 0.4), 0, 2))
@@ -271,7 +239,7 @@ def _express(
         _add(units, "mouthPress*", 0.05)
 
 
-def _blink(units: _Array, gaze: _Array, jumps: list[float], rng: np.random.Generator, style: Style) -> None:
+def _blink(units: Curve, gaze: Curve, jumps: list[float], rng: np.random.Generator, style: Style) -> None:
     """Blinks at the person's rate and with half of the large gaze jumps; lids follow eyes that look down."""
     times = np.arange(len(units)) / GRID_RATE
     lids = np.zeros(len(units))
@@ -290,7 +258,7 @@ def _blink(units: _Array, gaze: _Array, jumps: list[float], rng: np.random.Gener
         units[:, FACE_UNITS.index(stem)] *= 1 - units[:, closed]
 
 
-def _attend(units: _Array, head: _Array, rng: np.random.Generator, style: Style, quiet: _Array) -> None:
+def _attend(units: Curve, head: Curve, rng: np.random.Generator, style: Style, quiet: Curve) -> None:
     """A listener's answers without words, where `quiet` `[n]` is 1: nods, a smile, raised brows; added in place."""
     times = np.arange(len(units)) / GRID_RATE
     now = rng.uniform(0.2, 1.6)
@@ -312,7 +280,7 @@ def _attend(units: _Array, head: _Array, rng: np.random.Generator, style: Style,
         now += rng.uniform(1.0, 2.6)
 
 
-def _breathe(count: int, rng: np.random.Generator) -> dict[str, _Array]:
+def _breathe(count: int, rng: np.random.Generator) -> dict[str, Curve]:
     """Chest and shoulders at 12 to 18 breaths a minute: rig joints, `[n, 3]` Euler degrees."""
     phase = 2 * np.pi * (np.arange(count) / GRID_RATE * rng.uniform(0.2, 0.3) + rng.random())
     breath = 0.5 - 0.5 * np.cos(phase)

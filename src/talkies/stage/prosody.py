@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.stage.curves import GRID_RATE, smooth
 from talkies.stage.engines import SAMPLING_RATE
-from talkies.stage.visemes import GRID_RATE
 
-_HOP = SAMPLING_RATE // 100  # pitch and energy are measured every 10 ms
+_RATE = 100  # Hz at which pitch and energy are measured
+_HOP = SAMPLING_RATE // _RATE
 _WINDOW = 640  # samples, 40 ms: two periods of the lowest voice
 _LOWEST, _HIGHEST = 70.0, 400.0  # Hz
 
@@ -41,15 +42,13 @@ def measure_prosody(waveform: NDArray[np.float32], count: int) -> Prosody:
     Pitch by autocorrelation (Wiener-Khinchin) on 40 ms windows; an accent is where loudness and pitch together stand
     out from the surrounding half second.
     """
-    from scipy.ndimage import gaussian_filter1d, median_filter
-
     padded = np.pad(waveform.astype(np.float64), (_WINDOW // 2, _WINDOW))
     steps = max(1, len(waveform) // _HOP)
     windows = padded[np.arange(steps)[:, None] * _HOP + np.arange(_WINDOW)] * np.hanning(_WINDOW)  # [steps, 640]
     power = (windows**2).mean(axis=1)
     level = 10 * np.log10(power + 1e-10)
     top = np.quantile(level, 0.95) if power.max() > 1e-9 else 0.0
-    loudness = gaussian_filter1d(np.clip((level - top + 30) / 30, 0, 1), 3.0)
+    loudness = smooth(np.clip((level - top + 30) / 30, 0, 1), 0.03, _RATE)
     spectrum = np.abs(np.fft.rfft(windows, 2 * _WINDOW)) ** 2
     correlation = np.fft.irfft(spectrum)[:, :_WINDOW]  # [steps, 640]
     shortest, longest = int(SAMPLING_RATE / _HIGHEST), int(SAMPLING_RATE / _LOWEST)
@@ -58,13 +57,14 @@ def measure_prosody(waveform: NDArray[np.float32], count: int) -> Prosody:
     voiced = (strength > 0.4) & (level > top - 25)
     melody = np.zeros(steps)
     if voiced.sum() > 5:
-        tone = median_filter(np.log2(SAMPLING_RATE / lag), 5)
+        raw = np.pad(np.log2(SAMPLING_RATE / lag), 2, mode="edge")
+        tone = np.median(np.lib.stride_tricks.sliding_window_view(raw, 5), axis=1)
         centred = (tone - np.median(tone[voiced])) / max(float(np.std(tone[voiced])), 0.05)
         melody = np.where(voiced, np.clip(centred, -2, 2), 0.0)
-    prominence = loudness + 0.25 * gaussian_filter1d(melody, 4.0)
-    rise = gaussian_filter1d(prominence, 5.0) - gaussian_filter1d(prominence, 25.0)
+    prominence = loudness + 0.25 * smooth(melody, 0.04, _RATE)
+    rise = smooth(prominence, 0.05, _RATE) - smooth(prominence, 0.25, _RATE)
     accents = np.clip(rise / max(float(np.quantile(rise, 0.97)), 0.05), 0, 1) ** 2 * (loudness > 0.2)
-    at = np.arange(count) / GRID_RATE * 100
+    at = np.arange(count) / GRID_RATE * _RATE
 
     def on_grid(curve: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.interp(at, np.arange(steps), curve, right=0.0))

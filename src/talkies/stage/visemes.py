@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone
+from talkies.stage.curves import GRID_RATE, grid_length, smooth
 from talkies.stage.performance import FACE_UNITS
-
-#: Samples per second of the fine grid that shapes are computed on; sample `i` is at `i / GRID_RATE` seconds.
-GRID_RATE = 200
 
 BILABIAL = frozenset({"P", "B", "M"})
 LABIODENTAL = frozenset({"F", "V"})
@@ -137,7 +135,7 @@ def mouth_shapes(
         strength: How clearly the speaker articulates, 0.5 to 1.5; closures are complete at any strength.
 
     Returns:
-        `[n, 52]` on the grid of `GRID_RATE`, `n = ceil(duration * GRID_RATE) + 1`, columns `FACE_UNITS`; only mouth
+        `[n, 52]` on the grid of `GRID_RATE`, `n = grid_length(duration)`, columns `FACE_UNITS`; only mouth
         and jaw columns differ from 0.
 
     Raises:
@@ -145,9 +143,9 @@ def mouth_shapes(
     """
     if not 0.5 <= strength <= 1.5:
         raise InputError(f"articulation strength {strength} is out of range", hint="Choose 0.5 to 1.5.")
-    times = np.arange(int(np.ceil(duration * GRID_RATE - 1e-9)) + 1) / GRID_RATE  # [n]
+    times = np.arange(grid_length(duration)) / GRID_RATE  # [n]
     near = _surround(phones, duration)
-    shapes = _smooth(_blend(_glide(near), times), 0.009)  # [n, 7]
+    shapes = smooth(_blend(_glide(near), times), 0.009)  # [n, 7]
     heard = np.full(len(times), 0.5) if loudness is None else loudness
     shapes[:, _JAW] *= strength * (0.7 + 0.6 * heard)
     shapes[:, _PUCKER:] *= 0.4 + 0.6 * strength
@@ -228,12 +226,6 @@ def _blend(phones: Sequence[Phone], times: NDArray[np.float64]) -> NDArray[np.fl
         columns = [index for index, (_, name) in enumerate(_CHANNELS) if name == group]
         out[:, columns] = weight @ targets[:, columns] / weight.sum(axis=1, keepdims=True)
     return out
-
-
-def _smooth(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.asarray(gaussian_filter1d(values, seconds * GRID_RATE, axis=0, mode="nearest"))
 
 
 def _constrain(shapes: NDArray[np.float64], phones: Sequence[Phone], times: NDArray[np.float64]) -> NDArray[np.float64]:
