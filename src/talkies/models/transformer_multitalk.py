@@ -502,10 +502,13 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         Raises:
             InputError: If shapes do not fit together, or a person's mask is empty.
         """
-        grid = self._token_grid(hidden_states)
-        frame_tokens, audio, audio_rotary_emb = self._embed_audio(hidden_states, audio_hidden_states, person_masks)
+        grid = _token_grid(hidden_states, self.config)
+        _check_conditions(encoder_hidden_states, encoder_hidden_states_image, timestep, hidden_states, self.config)
+        frame_tokens, audio, audio_rotary_emb = self._embed_audio(
+            hidden_states, grid, audio_hidden_states, person_masks
+        )
         cos, sin = self.rope(hidden_states)  # [1, S, 1, D], each value twice
-        rotary_emb = cos[..., 0::2].contiguous(), sin[..., 0::2].contiguous()  # [1, S, 1, D/2]
+        rotary_emb = cos[..., 0::2].float().contiguous(), sin[..., 0::2].float().contiguous()  # [1, S, 1, D/2]
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()  # [B, S, dim]
 
         groups = timestep.shape[1] if timestep.ndim == 2 else 1
@@ -527,31 +530,21 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         sample = self._unpatchify(self.proj_out(normed), grid)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
-    def _token_grid(self, hidden_states: torch.Tensor) -> tuple[int, int, int]:
-        """Token frames, rows and columns."""
-        if hidden_states.ndim != 5 or hidden_states.shape[1] != self.config.in_channels:
-            raise InputError(
-                f"hidden_states is {list(hidden_states.shape)}, expected [B, {self.config.in_channels}, T, H, W]."
-            )
-        size, patch = hidden_states.shape[2:], self.config.patch_size
-        if any(s % p for s, p in zip(size, patch, strict=True)):
-            raise InputError(f"A latent of {list(size)} (frames, height, width) is no multiple of {list(patch)}.")
-        frames, rows, columns = (s // p for s, p in zip(size, patch, strict=True))
-        return frames, rows, columns
-
     def _embed_audio(
-        self, hidden_states: torch.Tensor, windows: torch.Tensor | None, masks: torch.Tensor | None
+        self,
+        hidden_states: torch.Tensor,
+        grid: tuple[int, int, int],
+        windows: torch.Tensor | None,
+        masks: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, Rotary | None]:
         """Audio tokens `[B, T, P A, audio_dim]`; for two people or more also their tokens `[B, P+1, R]` in the first
         frame and the tables of the audio tokens' labels."""
         if windows is None:
             return None, None, None
-        batch, latent_frames = hidden_states.shape[0], hidden_states.shape[2]
-        _check_audio(windows, batch, latent_frames, self.config)
-        frames, rows, columns = self._token_grid(hidden_states)
-        people = windows.shape[1]
+        batch, people = hidden_states.shape[0], windows.shape[1]
+        _check_audio(windows, batch, hidden_states.shape[2], self.config)
         tokens = self.audio_projector(windows.to(hidden_states))  # [B, P, T', A, audio_dim]
-        tokens = tokens.unflatten(2, (frames, -1)).transpose(1, 2)  # [B, T, P, T'/T, A, audio_dim]
+        tokens = tokens.unflatten(2, (grid[0], -1)).transpose(1, 2)  # [B, T, P, T'/T, A, audio_dim]
         tokens = tokens.flatten(2, 4).to(hidden_states)  # [B, T, P A, audio_dim]
         if people == 1:
             return None, tokens, None
@@ -561,7 +554,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
                 f"[{batch}, {people + 1}, H, W].",
                 "One mask for each person in order, then one for the background.",
             )
-        frame_tokens = person_tokens(masks.to(hidden_states.device), (rows, columns))
+        frame_tokens = person_tokens(masks.to(hidden_states.device), grid[1:])
         if not torch.compiler.is_compiling():  # it waits for the device, and is Python
             check_person_tokens(frame_tokens)
         labels = audio_labels(people, tokens.shape[2] // people, hidden_states.device)  # [P A]
@@ -572,6 +565,38 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         """`[B, S, p_t p_h p_w C]` -> `[B, C, T', H, W]`."""
         blocks = tokens.unflatten(1, grid).unflatten(-1, (*self.config.patch_size, -1))  # [B, T, h, w, pt, ph, pw, C]
         return blocks.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def _token_grid(hidden_states: torch.Tensor, config: Any) -> tuple[int, int, int]:
+    """Token frames, rows and columns."""
+    if hidden_states.ndim != 5 or hidden_states.shape[1] != config.in_channels:
+        raise InputError(f"hidden_states is {list(hidden_states.shape)}, expected [B, {config.in_channels}, T, H, W].")
+    size, patch = hidden_states.shape[2:], config.patch_size
+    if any(s % p for s, p in zip(size, patch, strict=True)):
+        raise InputError(f"A latent of {list(size)} (frames, height, width) is no multiple of {list(patch)}.")
+    frames, rows, columns = (s // p for s, p in zip(size, patch, strict=True))
+    return frames, rows, columns
+
+
+def _check_conditions(
+    text: torch.Tensor, image: torch.Tensor | None, timestep: torch.Tensor, hidden_states: torch.Tensor, config: Any
+) -> None:
+    batch = hidden_states.shape[0]
+    frames, rows, columns = _token_grid(hidden_states, config)
+    if text.ndim != 3 or (text.shape[0], text.shape[2]) != (batch, config.text_dim):
+        raise InputError(f"encoder_hidden_states is {list(text.shape)}, expected [{batch}, tokens, {config.text_dim}].")
+    if image is not None and config.image_dim is None:
+        raise InputError("encoder_hidden_states_image was given to a network without image tokens (image_dim is None).")
+    images = batch * (2 if config.pos_embed_seq_len else 1)  # Wan's first-and-last-frame models take pairs
+    if image is not None and (image.ndim != 3 or (image.shape[0], image.shape[2]) != (images, config.image_dim)):
+        raise InputError(
+            f"encoder_hidden_states_image is {list(image.shape)}, expected [{images}, tokens, {config.image_dim}]."
+        )
+    if timestep.shape[:1] != (batch,) or timestep.shape[1:] not in ((), (1,), (frames,), (frames * rows * columns,)):
+        raise InputError(
+            f"timestep is {list(timestep.shape)}, expected [{batch}], [{batch}, {frames}] or "
+            f"[{batch}, {frames * rows * columns}]."
+        )
 
 
 def _check_audio(windows: torch.Tensor, batch: int, latent_frames: int, config: Any) -> None:

@@ -1,0 +1,132 @@
+"""The network against its plain twin, and laws that hold for any of its sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from plain_multitalk import plain_forward
+from tiny_multitalk import Case, make_case
+
+from talkies.models import speaker_rope
+from talkies.models.speaker_rope import video_labels
+from talkies.models.transformer_multitalk import record_person_maps
+
+LAWS = settings(max_examples=30, deadline=None, derandomize=True)
+
+
+@st.composite
+def cases(draw: st.DrawFn, **fixed: Any) -> Case:
+    """Any small network with inputs that fit it."""
+    patch = draw(st.sampled_from([(1, 2, 2), (1, 1, 1), (1, 1, 2), (2, 2, 2)]))
+    people = draw(st.integers(1, 6))
+    rows, columns = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    assume(rows * columns >= people)
+    choices = {
+        "patch": patch,
+        "people": people,
+        "grid": (draw(st.integers(1, 3)), rows, columns),
+        "heads": draw(st.integers(1, 5)),
+        "head_dim": draw(st.sampled_from([6, 8, 16])),
+        "window": draw(st.sampled_from([1, 2, 3, 5])),
+        "stride": draw(st.sampled_from([1, 2, 4])),
+        "audio_tokens": draw(st.integers(1, 3)),
+        "text_tokens": draw(st.integers(1, 7)),
+        "image_tokens": draw(st.sampled_from([0, 1, 5])),
+        "batch": draw(st.integers(1, 2)),
+        "seed": draw(st.integers(0, 2**16)),
+    }
+    return make_case(**(choices | fixed))
+
+
+def no_near_tie(maps: list[torch.Tensor]) -> bool:
+    """Whether rounding cannot change a token's class."""
+    for person_map in maps:
+        best, second = person_map.topk(2, dim=0).values
+        if bool(((best - second) < 1e-4 * best).any()):
+            return False
+    return True
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> bool:
+    return bool((actual - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+@LAWS
+@given(cases())
+def test_equals_the_plain_implementation(case: Case) -> None:
+    plain = plain_forward(case.model, *case.arguments)
+    assume(no_near_tie(plain.maps))
+    with torch.no_grad(), record_person_maps(case.model) as maps:
+        sample = case.model(*case.arguments).sample
+    assert close(sample, plain.sample)
+    assert len(maps) == (0 if case.people == 1 else case.model.config.num_layers)
+    if maps:
+        ours = torch.stack(maps, dim=1).flatten(0, 1)  # samples, then blocks, as the plain twin keeps them
+        assert close(ours, torch.stack(plain.maps))
+        # Where a person's row is nearly constant, the normalisation magnifies rounding.
+        assert (video_labels(ours) - torch.stack(plain.labels)).abs().max() < 2e-2
+
+
+@LAWS
+@given(cases(batch=2))
+def test_batch_of_two_equals_two_batches_of_one(case: Case) -> None:
+    with torch.no_grad(), record_person_maps(case.model) as maps:
+        together = case.model(*case.arguments).sample
+        assume(no_near_tie([each for person_map in maps for each in person_map]))
+        apart = [case.model(*(None if a is None else a[b : b + 1] for a in case.arguments)).sample for b in range(2)]
+    assert close(together, torch.cat(apart))
+
+
+@LAWS
+@given(cases(), st.floats(-50, 150))
+def test_background_label_is_irrelevant_without_background(case: Case, label: float) -> None:
+    assume(case.people > 1)
+    masks = case.masks.clone()
+    masks[:, -1] = 0
+    arguments = (*case.arguments[:5], masks)
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        before = case.model(*arguments).sample
+        patch.setattr(speaker_rope, "BACKGROUND_LABEL", label)
+        assert torch.equal(case.model(*arguments).sample, before)
+
+
+@LAWS
+@given(cases())
+def test_one_stream_needs_no_masks(case: Case) -> None:
+    latents, timestep, text, image, audio, masks = case.arguments
+    alone = torch.zeros_like(audio[:, :1])  # the pass of guidance without audio
+    with torch.no_grad(), record_person_maps(case.model) as maps:
+        without = case.model(latents, timestep, text, image, alone).sample
+        assert torch.equal(case.model(latents, timestep, text, image, alone, masks).sample, without)
+    assert not maps
+
+
+@LAWS
+@given(cases())
+def test_one_timestep_is_the_same_for_every_frame_and_token(case: Case) -> None:
+    latents, timestep, *rest = case.arguments
+    frames, rows, columns = case.grid
+    with torch.no_grad(), record_person_maps(case.model) as maps:
+        once = case.model(latents, timestep, *rest).sample
+        assume(no_near_tie([each for person_map in maps for each in person_map]))
+        for groups in (frames, frames * rows * columns):
+            each = timestep[:, None].expand(-1, groups)
+            assert close(case.model(latents, each, *rest).sample, once)
+
+
+@LAWS
+@given(cases())
+def test_training_and_inference_agree(case: Case) -> None:
+    """They compute the person map in different ways."""
+    with record_person_maps(case.model) as maps:
+        training = case.model(*case.arguments).sample
+        with torch.no_grad():
+            inference = case.model(*case.arguments).sample
+    half = len(maps) // 2
+    assume(no_near_tie([each for person_map in maps for each in person_map]))
+    assert close(training.detach(), inference)
+    assert all(close(a, b) for a, b in zip(maps[:half], maps[half:], strict=True))
