@@ -12,7 +12,7 @@ from torch import Tensor
 
 from talkies.sampling.guidance import Branch, ClassifierFreeGuidance
 from talkies.sampling.noise import cpu_generator
-from talkies.sampling.rollout import Condition, HandOver, Rollout, RolloutSettings
+from talkies.sampling.rollout import Clip, Condition, HandOver, Rollout, RolloutSettings
 from talkies.sampling.schedule import shifted_levels
 from talkies.sampling.segments import Segment, plan_segments
 from talkies.sampling.solver import EulerSolver
@@ -38,22 +38,27 @@ class LinearCodec:
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         return 16, latent_frames, *self.reference.shape[-2:]
 
-    def encode(self, frames: Tensor) -> Tensor:
+    @property
+    def still(self) -> Clip:
+        return Clip(self.reference[:, :, None])
+
+    def encode(self, clip: Clip) -> Tensor:
+        frames = clip.frames
         first, rest = frames[:, :, :1], frames[:, :, 1:].unflatten(2, (-1, 4)).mean(3)
         return torch.einsum("zc,bcthw->bzthw", self.encoder, torch.cat([first, rest], dim=2))
 
-    def prepare(self, frames: Tensor, latent_frames: int, known: Tensor | None = None) -> Condition:
-        if frames.shape[2] == 1:  # the reference was encoded at full resolution, which the golden does not hold
+    def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:
+        if len(given) == 1:  # the reference was encoded at full resolution, which the golden does not hold
             return Condition(self.first_condition, self.first_condition[:, 4:, :1])
-        known = self.encode(frames) if known is None else known
+        known = self.encode(given) if known is None else known
         latents = torch.nn.functional.pad(known, (0, 0, 0, 0, 0, latent_frames - known.shape[2]))
         mask = torch.zeros_like(latents[:, :4])
         mask[:, :, : known.shape[2]] = 1
         return Condition(torch.cat([mask, latents], dim=1), known)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor) -> Clip:
         frames = torch.einsum("cz,bzthw->bcthw", self.decoder, latents).tanh()
-        return torch.cat([frames[:, :, :1], frames[:, :, 1:].repeat_interleave(4, dim=2)], dim=2)
+        return Clip(torch.cat([frames[:, :, :1], frames[:, :, 1:].repeat_interleave(4, dim=2)], dim=2))
 
 
 def test_stream(golden: dict[str, Tensor]) -> None:

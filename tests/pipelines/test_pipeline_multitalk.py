@@ -110,7 +110,7 @@ def test_output_types(small: MultiTalkPipeline, picture: Image.Image) -> None:
     np.testing.assert_allclose(as_np[0], as_pt[0].permute(0, 2, 3, 1).numpy())
     np.testing.assert_allclose(as_np[0] * 255, pixels(as_pil[0]), atol=0.51)
     latents = run("latent", return_dict=False)[0]
-    assert [tuple(segment.shape) for segment in latents] == [(1, 6, 2, 4, 4)]
+    assert [tuple(segment.shape) for segment in latents] == [(1, 12, 2, 4, 4)]
 
 
 def test_saved_and_loaded(pipeline: MultiTalkPipeline, picture: Image.Image, tmp_path: Path) -> None:

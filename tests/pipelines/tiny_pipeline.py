@@ -44,11 +44,11 @@ def tiny_text_encoder() -> UMT5EncoderModel:
     return UMT5EncoderModel(UMT5Config(vocab_size=16, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2))
 
 
-def tiny_audio_encoder() -> Wav2Vec2SpeechEncoder:
+def tiny_audio_encoder(layers: int, channels: int) -> Wav2Vec2SpeechEncoder:
     return Wav2Vec2SpeechEncoder(
         Wav2Vec2Config(
-            hidden_size=8,
-            num_hidden_layers=2,
+            hidden_size=channels,
+            num_hidden_layers=layers,
             num_attention_heads=2,
             intermediate_size=8,
             conv_dim=(4,) * 7,
@@ -59,7 +59,7 @@ def tiny_audio_encoder() -> Wav2Vec2SpeechEncoder:
 
 
 def tiny_transformer(
-    in_channels: int, out_channels: int, image_dim: int | None, patch: int
+    in_channels: int, out_channels: int, image_dim: int | None, patch: int, audio: tuple[int, int] = (2, 8)
 ) -> MultiTalkTransformer3DModel:
     return MultiTalkTransformer3DModel(
         patch_size=(1, patch, patch),
@@ -73,16 +73,16 @@ def tiny_transformer(
         num_layers=2,
         image_dim=image_dim,
         added_kv_proj_dim=24 if image_dim else None,
-        audio_blocks=2,
-        audio_channels=8,
+        audio_blocks=audio[0],
+        audio_channels=audio[1],
         audio_hidden_dim=8,
         audio_output_dim=16,
         audio_context_tokens=2,
     )
 
 
-def wan_pipeline() -> MultiTalkPipeline:
-    """The 14B model's kinds of parts."""
+def wan_pipeline(audio: tuple[int, int] = (2, 8)) -> MultiTalkPipeline:
+    """The 14B model's kinds of parts; `audio` is the layers and channels of its speech encoder."""
     torch.manual_seed(0)
     vision = CLIPVisionConfig(
         hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
@@ -92,9 +92,9 @@ def wan_pipeline() -> MultiTalkPipeline:
         text_encoder=tiny_text_encoder(),
         image_encoder=CLIPVisionModel(vision),
         image_processor=CLIPImageProcessor(size=28, crop_size=28),
-        audio_encoder=tiny_audio_encoder(),
+        audio_encoder=tiny_audio_encoder(*audio),
         vae=AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
-        transformer=tiny_transformer(36, 16, 16, 2),
+        transformer=tiny_transformer(36, 16, 16, 2, audio),
         generation=GENERATION,
     )
     return ready(pipeline)
@@ -103,15 +103,15 @@ def wan_pipeline() -> MultiTalkPipeline:
 def reference_pipeline() -> MultiTalkPipeline:
     """The small model's kinds of parts: no image tokens, an autoencoder that sees the reference."""
     torch.manual_seed(0)
-    vae = AutoencoderReference(latent_channels=6, reference_channels=8, widths=(8, 8, 16))
+    vae = AutoencoderReference(latent_channels=12, reference_channels=8, widths=(8, 8, 16))
     for head in (vae.decoder.flow, vae.decoder.pixels, vae.decoder.mask):  # zero at the start of training
         torch.nn.init.normal_(head.weight, std=0.1)
     pipeline = MultiTalkPipeline(
         tokenizer=tiny_tokenizer(),
         text_encoder=tiny_text_encoder(),
-        audio_encoder=tiny_audio_encoder(),
+        audio_encoder=tiny_audio_encoder(2, 8),
         vae=vae,
-        transformer=tiny_transformer(6 + 4 + 6 + 8, 6, None, 1),
+        transformer=tiny_transformer(12 + 4 + 12 + 8, 12, None, 1),
         generation={**GENERATION, "text_guidance_scale": 1.0, "audio_guidance_scale": 2.0, "prediction": "sample"},
     )
     return ready(pipeline)

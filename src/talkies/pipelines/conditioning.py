@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from talkies.domain.clip import TEMPORAL_STRIDE
-from talkies.sampling.rollout import Condition, Conditioning
+from talkies.sampling.rollout import Clip, Condition, Conditioning
 
 MASK_CHANNELS = TEMPORAL_STRIDE
 """Wan's mask has one channel per video frame of a latent frame."""
@@ -25,9 +25,9 @@ class VideoAutoencoder(Protocol):
     dtype: torch.dtype
 
 
-def known_mask(known: int, shape: tuple[int, int, int, int, int], device: torch.device) -> Tensor:
-    """1 in the first ``known`` latent frames: ``[B, 4, T, h, w]`` for latents of ``shape``."""
-    mask = torch.zeros(shape[0], MASK_CHANNELS, *shape[2:], device=device)
+def known_mask(known: int, latents: Tensor) -> Tensor:
+    """1 in the first ``known`` latent frames: ``[B, 4, T, h, w]`` for ``latents`` of ``[B, z, T, h, w]``."""
+    mask = latents.new_zeros(latents.shape[0], MASK_CHANNELS, *latents.shape[2:])
     mask[:, :, :known] = 1
     return mask
 
@@ -62,6 +62,7 @@ class WanConditioning:
         self._device = device
         self._scale = _LatentScale(vae.config.latents_mean, vae.config.latents_std, device)
         self.reference = reference.to(device, torch.float32)
+        self.still = Clip(self.reference[:, :, None])
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         """``(z, T, h, w)``."""
@@ -69,25 +70,24 @@ class WanConditioning:
         scale = self._vae.config.scale_factor_spatial
         return self._vae.config.z_dim, latent_frames, H // scale, W // scale
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """``[B, 3, F, H, W]`` -> ``[B, z, T, h, w]``, unit scale; the mean of the distribution."""
-        posterior = self._vae.encode(frames.to(self._device, self._vae.dtype)).latent_dist
+    def encode(self, clip: Clip) -> Tensor:
+        """``[B, z, T, h, w]``, unit scale; the mean of the distribution."""
+        posterior = self._vae.encode(clip.frames.to(self._device, self._vae.dtype)).latent_dist
         return self._scale.to_unit(posterior.mode())
 
-    def prepare(self, frames: Tensor, latent_frames: int, known: Tensor | None = None) -> Condition:
+    def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:
         """Mask and latents, ``[B, 4 + z, T, h, w]``."""
-        missing = TEMPORAL_STRIDE * (latent_frames - 1) + 1 - frames.shape[2]
-        latents = self.encode(F.pad(frames, (0, 0, 0, 0, 0, missing)))
+        missing = TEMPORAL_STRIDE * (latent_frames - 1) + 1 - len(given)
+        latents = self.encode(Clip(F.pad(given.frames, (0, 0, 0, 0, 0, missing))))
         if known is None:
-            known = latents[:, :, : (frames.shape[2] - 1) // TEMPORAL_STRIDE + 1]
+            known = latents[:, :, : (len(given) - 1) // TEMPORAL_STRIDE + 1]
         latents = torch.cat([known, latents[:, :, known.shape[2] :]], dim=2)
-        mask = known_mask(known.shape[2], tuple(latents.shape), self._device)  # type: ignore[arg-type]
-        return Condition(torch.cat([mask, latents], dim=1), known)
+        return Condition(torch.cat([known_mask(known.shape[2], latents), latents], dim=1), known)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """``[B, z, T, h, w]`` -> ``[B, 3, F, H, W]``."""
+    def decode(self, latents: Tensor) -> Clip:
+        """4(T-1)+1 frames."""
         sample = self._vae.decode(self._scale.from_unit(latents).to(self._vae.dtype), return_dict=False)[0]
-        return sample.float().clamp(-1, 1).cpu()
+        return Clip(sample.float().clamp(-1, 1).cpu())
 
 
 class ReferenceConditioning:
@@ -107,29 +107,31 @@ class ReferenceConditioning:
         self._device = device
         self._scale = _LatentScale(vae.config.latents_mean, vae.config.latents_std, device)
         self.reference = reference.to(device, torch.float32)
+        frame = self.reference[:, :, None]
+        self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
         self._features = vae.encode_reference(self.reference).float()  # [B, c_ref, h, w]
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         """``(z, T, h, w)``."""
         return self._vae.config.latent_channels, latent_frames, *self._features.shape[-2:]
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """``[B, 3, F, H, W]`` -> ``[B, z, T, h, w]``, unit scale."""
-        posterior = self._vae.encode(frames.to(self._device, torch.float32), self.reference).latent_dist
+    def encode(self, clip: Clip) -> Tensor:
+        """``[B, z, T, h, w]``, unit scale."""
+        flow = None if clip.flow is None else clip.flow.to(self._device)
+        posterior = self._vae.encode(clip.frames.to(self._device), self.reference, flow).latent_dist
         return self._scale.to_unit(posterior.mode())
 
-    def prepare(self, frames: Tensor, latent_frames: int, known: Tensor | None = None) -> Condition:
+    def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:
         """Mask, given latents and reference features, ``[B, 4 + z + c_ref, T, h, w]``."""
-        known = self.encode(frames) if known is None else known
+        known = self.encode(given) if known is None else known
         latents = F.pad(known, (0, 0, 0, 0, 0, latent_frames - known.shape[2]))
-        mask = known_mask(known.shape[2], tuple(latents.shape), self._device)  # type: ignore[arg-type]
         features = self._features[:, :, None].expand(-1, -1, latent_frames, -1, -1)
-        return Condition(torch.cat([mask, latents, features], dim=1), known)
+        return Condition(torch.cat([known_mask(known.shape[2], latents), latents, features], dim=1), known)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """``[B, z, T, h, w]`` -> ``[B, 3, F, H, W]``."""
-        sample = self._vae.decode(self._scale.from_unit(latents), self.reference, return_dict=False)[0]
-        return sample.float().clamp(-1, 1).cpu()
+    def decode(self, latents: Tensor) -> Clip:
+        """4(T-1)+1 frames, and the flow they were warped with."""
+        decoded = self._vae.decode(self._scale.from_unit(latents), self.reference)
+        return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 
 def conditioning_for(vae: VideoAutoencoder, reference: Tensor, device: torch.device) -> Conditioning:

@@ -39,6 +39,7 @@ from talkies.pipelines.inputs import (
     load_reference,
     source_size,
 )
+from talkies.pipelines.official import official_parts
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
 from talkies.pipelines.prediction import Conditions, SegmentPredictor
 from talkies.pipelines.settings import GenerationSettings
@@ -117,6 +118,23 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             dtype = {"default": dtype, "vae": torch.float32, "audio_encoder": torch.float32}
         options = {**kwargs, "torch_dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
         return super().from_pretrained(pretrained_model_name_or_path, **options)
+
+    @classmethod
+    def from_official(
+        cls, wan: str | Path, multitalk: str | Path, wav2vec2: str | Path, torch_dtype: torch.dtype = torch.bfloat16
+    ) -> MultiTalkPipeline:
+        """The 14B model from its public parts; ``save_pretrained`` makes one folder of them.
+
+        Args:
+            wan: Wan2.1-I2V-14B-480P in diffusers' layout.
+            multitalk: MultiTalk's file (``multitalk.safetensors``), or a folder with it.
+            wav2vec2: A wav2vec2-base folder in transformers' layout.
+            torch_dtype: Of transformer, text and image encoder.
+
+        Raises:
+            InputError: A part is missing, damaged, or not in safetensors.
+        """
+        return cls(**official_parts(wan, multitalk, wav2vec2, torch_dtype))
 
     @property
     def defaults(self) -> GenerationSettings:

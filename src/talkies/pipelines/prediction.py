@@ -64,7 +64,7 @@ class SegmentPredictor:
         silence = torch.zeros_like(audio[:, :1])
         image = conditions.image
         if image is not None and before is not None and self.encode_last_frame is not None:
-            image = self.encode_last_frame(before.frames[:, :, -1])
+            image = self.encode_last_frame(before.motion.frames[:, :, -1])
 
         def predict(branch: Branch, latents: Tensor, timestep: Tensor) -> Tensor:
             with transformer.cache_context(branch.name):

@@ -52,6 +52,8 @@ class RolloutSettings:
             raise InputError(f"known_latents {self.known_latents!r} is unknown.", "Use renoised or clean.")
         if not 0 <= self.colour_strength <= 1:
             raise InputError(f"The colour strength is {self.colour_strength}.", "Use a number from 0 to 1.")
+        if self.colour_feedback and self.hand_over == "latents":
+            raise InputError("Colour feedback needs pixels: latents are not corrected.", "Use hand_over pixels.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,26 +69,57 @@ class Condition:
     known: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Some frames of the video.
+
+    Attributes:
+        frames: ``[B, 3, F, H, W]`` in [-1, 1], float32.
+        flow: What an autoencoder that warps the reference knows besides: where in it each pixel comes from,
+            ``[B, 2, F, H, W]`` in pixels. None for others.
+    """
+
+    frames: Tensor
+    flow: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.frames.shape[2]
+
+    def part(self, start: int, stop: int | None = None) -> Clip:
+        """Frames ``start`` to ``stop``."""
+        flow = None if self.flow is None else self.flow[:, :, start:stop].clone()
+        return Clip(self.frames[:, :, start:stop].clone(), flow)
+
+    def then(self, other: Clip) -> Clip:
+        """These frames, then the other's."""
+        flow = None
+        if self.flow is not None and other.flow is not None:
+            flow = torch.cat([self.flow, other.flow.to(self.flow)], dim=2)
+        return Clip(torch.cat([self.frames, other.frames.to(self.frames)], dim=2), flow)
+
+
 class Conditioning(Protocol):
     """A video autoencoder with this run's reference frame; latents are normalised to unit scale."""
 
     reference: Tensor
     """``[B, 3, H, W]`` in [-1, 1], float32."""
+    still: Clip
+    """The reference as a clip of one frame."""
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         """``(z, T, h, w)`` of one sample."""
         ...
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """``[B, 3, F, H, W]``, F = 4(T-1)+1 -> ``[B, z, T, h, w]`` float32."""
+    def encode(self, clip: Clip) -> Tensor:
+        """F = 4(T-1)+1 frames -> ``[B, z, T, h, w]`` float32."""
         ...
 
-    def prepare(self, frames: Tensor, latent_frames: int, known: Tensor | None = None) -> Condition:
-        """The condition of a clip that begins with ``frames`` [B, 3, 4K-3, H, W]; ``known`` replaces their latents."""
+    def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:
+        """The condition of a clip that begins with the 4K-3 frames ``given``; ``known`` replaces their latents."""
         ...
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """``[B, z, T, h, w]`` -> ``[B, 3, F, H, W]`` in [-1, 1], float32 on the CPU."""
+    def decode(self, latents: Tensor) -> Clip:
+        """``[B, z, T, h, w]`` -> 4(T-1)+1 frames on the CPU."""
         ...
 
 
@@ -95,11 +128,11 @@ class HandOver:
     """What one segment leaves to the next, on the CPU.
 
     Attributes:
-        frames: Its last ``motion_frames`` frames, ``[B, 3, M, H, W]`` in [-1, 1].
+        motion: Its last ``motion_frames`` frames.
         latents: The latent frames of all of them but the first, ``[B, z, (M-1)/4, h, w]``.
     """
 
-    frames: Tensor
+    motion: Clip
     latents: Tensor
 
 
@@ -202,25 +235,24 @@ class Rollout:
 
         predict = self._predict(segment, condition, before)
         latents = denoise(predict, latents, solver, self._guider, after_step)
-        frames = self._decode(latents, before)
-        if not torch.isfinite(frames.sum(dtype=torch.float64)):
+        clip = self._decode(latents, before)
+        if not torch.isfinite(clip.frames.sum(dtype=torch.float64)):
             raise NumericalError("The decoded frames are not finite.", "Try dtype float32 for the autoencoder.")
-        return self._finish(segment, latents, frames)
+        return self._finish(segment, latents, clip)
 
     def _condition(self, segment: Segment, before: HandOver | None) -> Condition:
         conditioning = self._conditioning
-        reference = conditioning.reference[:, :, None]  # [B, 3, 1, H, W]
         if before is None:
-            return conditioning.prepare(reference, segment.latent_frames)
-        frames = before.frames.to(reference.device)
-        first = frames[:, :, :1]
+            return conditioning.prepare(conditioning.still, segment.latent_frames)
+        first = before.motion.part(0, 1)
         if self._settings.latent_sink:
-            first = reference
-            frames = torch.cat([reference, frames[:, :, 1:]], dim=2)
+            first = conditioning.still
+        given = first.then(before.motion.part(1))
         known = None
         if self._settings.hand_over == "latents":
-            known = torch.cat([conditioning.encode(first), before.latents.to(reference.device)], dim=2)
-        return conditioning.prepare(frames, segment.latent_frames, known)
+            encoded = conditioning.encode(first)  # [B, z, 1, h, w]
+            known = torch.cat([encoded, before.latents.to(encoded.device)], dim=2)
+        return conditioning.prepare(given, segment.latent_frames, known)
 
     def _noise(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
         """``[B, *shape]``; a sample's noise does not depend on the batch it is in, if it has its own generator."""
@@ -237,23 +269,23 @@ class Rollout:
             known = add_noise(known, self._noise(tuple(known.shape[1:]), known.device), level.to(known.device))
         return torch.cat([known.to(latents.dtype), latents[:, :, known.shape[2] :]], dim=2)
 
-    def _decode(self, latents: Tensor, before: HandOver | None) -> Tensor:
+    def _decode(self, latents: Tensor, before: HandOver | None) -> Clip:
         if before is not None and self._settings.latent_sink:
             # A causal decoder must not see a cut where the sink meets the motion frames.
-            first = self._conditioning.encode(before.frames[:, :, :1].to(latents.device))
+            first = self._conditioning.encode(before.motion.part(0, 1))
             latents = torch.cat([first.to(latents.dtype), latents[:, :, 1:]], dim=2)
         return self._conditioning.decode(latents)
 
-    def _finish(self, segment: Segment, latents: Tensor, frames: Tensor) -> RenderedSegment:
-        reference = self._conditioning.reference.to(frames.device)
-        anchored = match_colours(frames, reference, self._settings.colour_strength)
+    def _finish(self, segment: Segment, latents: Tensor, clip: Clip) -> RenderedSegment:
+        reference = self._conditioning.reference.to(clip.frames.device)
+        anchored = match_colours(clip.frames, reference, self._settings.colour_strength)
         kept = anchored[:, :, segment.motion_frames : segment.motion_frames + segment.kept_frames]
         hand_over = None
         if segment.index + 1 < len(self.plan.segments):
-            motion = self.plan.motion_frames
-            source = anchored if self._settings.colour_feedback else frames
-            latent_count = (motion - 1) // TEMPORAL_STRIDE
+            source = Clip(anchored, clip.flow) if self._settings.colour_feedback else clip
+            latent_count = (self.plan.motion_frames - 1) // TEMPORAL_STRIDE
             hand_over = HandOver(
-                source[:, :, -motion:].clone(), latents[:, :, latents.shape[2] - latent_count :].cpu().clone()
+                source.part(len(source) - self.plan.motion_frames),
+                latents[:, :, latents.shape[2] - latent_count :].cpu().clone(),
             )
         return RenderedSegment(segment, kept, latents, hand_over)

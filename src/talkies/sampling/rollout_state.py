@@ -18,7 +18,7 @@ from torch import Tensor
 
 from talkies.domain.errors import InputError
 from talkies.media.staging import staged
-from talkies.sampling.rollout import HandOver
+from talkies.sampling.rollout import Clip, HandOver
 
 _VERSION = 1
 
@@ -60,8 +60,10 @@ class RolloutStore:
         name = f"segment-{state.next_segment:06d}.safetensors"
         tensors = {f"generator.{number}": value for number, value in enumerate(state.generators)}
         if state.hand_over is not None:
-            tensors["frames"] = state.hand_over.frames.contiguous()
+            tensors["frames"] = state.hand_over.motion.frames.contiguous()
             tensors["latents"] = state.hand_over.latents.contiguous()
+            if state.hand_over.motion.flow is not None:
+                tensors["flow"] = state.hand_over.motion.flow.contiguous()
         with staged(self.folder / name) as path:
             save_file(tensors, path)
         record = {
@@ -101,7 +103,9 @@ class RolloutStore:
             raise
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise InputError(f"The state in {self.folder} is damaged: {type(error).__name__}.", again) from None
-        hand_over = HandOver(tensors["frames"], tensors["latents"]) if "frames" in tensors else None
+        hand_over = None
+        if "frames" in tensors:
+            hand_over = HandOver(Clip(tensors["frames"], tensors.get("flow")), tensors["latents"])
         count = sum(key.startswith("generator.") for key in tensors)
         return RolloutState(next_segment, hand_over, tuple(tensors[f"generator.{i}"] for i in range(count)))
 
