@@ -1,11 +1,10 @@
 """A video autoencoder that is always given one reference frame, and carries only what changed since.
 
-The first latent channels are that change in its plainest form, the optical flow averaged over each cell; they alone,
-without any training, carry most of a talking head. The others are learnt. The decoder refines the flow, warps the
-reference by it, fades it where it no longer holds and adds new pixels (the inside of a mouth, a closed eye, what a
-moving head uncovers). Identity, colour and background come from the reference by
-construction, for a film of any length, and the latents stay small. Four frames share one latent frame; the first frame
-has one of its own (4n+1).
+The first latent channels are that change in its plainest form, the optical flow averaged over each cell: it alone
+carries most of a talking head. The others say what is left after warping the reference by that flow (the inside of a
+mouth, a closed eye, what a moving head uncovers), in a basis of principal components. A network then refines the
+drawing. Identity, colour and background come from the reference by construction, for a film of any length, and the
+latents stay small. Four frames share one latent frame; the first frame has one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019) and LIA (ICLR 2022) warp features from one picture by sparse
 motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """
@@ -73,71 +72,43 @@ class Pyramid(nn.Module):
         return fine, middle, self.coarse(middle)
 
 
-class WarpingDecoder(nn.Module):
-    """Latents and the reference's features -> flow, fading mask and added pixels for four frames."""
+class Refiner(nn.Module):
+    """Mends what the linear part leaves: seams between cells, detail, the inside of mouths. Starts as no change."""
 
     def __init__(self, latent_channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.coarse_in = nn.Sequential(nn.Conv2d(latent_channels, coarse, 3, padding=1), ResidualBlock(coarse))
+        self.fine_in = nn.Sequential(nn.Conv2d(3 * 16 * (FRAMES + 1), fine, 3, padding=1), ResidualBlock(fine))
+        self.middle_in = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
         self.coarse = nn.Sequential(
-            nn.Conv2d(2 * coarse, coarse, 3, padding=1), ResidualBlock(coarse), ResidualBlock(coarse)
+            nn.Conv2d(4 * middle + latent_channels, coarse, 1), ResidualBlock(coarse), ResidualBlock(coarse)
         )
         self.to_middle = nn.ConvTranspose2d(coarse, middle, 2, 2)
-        self.middle = nn.Sequential(
-            nn.Conv2d(2 * middle, middle, 3, padding=1), ResidualBlock(middle), ResidualBlock(middle)
-        )
+        self.middle = nn.Sequential(nn.Conv2d(2 * middle, middle, 3, padding=1), ResidualBlock(middle))
         self.to_fine = nn.ConvTranspose2d(middle, fine, 2, 2)
         self.fine = nn.Sequential(
             nn.Conv2d(2 * fine, fine, 3, padding=1), ResidualBlock(fine), nn.GroupNorm(8, fine), nn.SiLU()
         )
-        self.flow = nn.Conv2d(fine, 2 * FRAMES, 3, padding=1)
         self.pixels = nn.Conv2d(fine, 3 * FRAMES * 16, 3, padding=1)
-        self.mask = nn.Conv2d(fine, FRAMES * 16, 3, padding=1)
-        for head in (self.flow, self.pixels, self.mask):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-        nn.init.constant_(self.mask.bias, -3.0)  # type: ignore[arg-type]  # start by showing the warped reference
+        nn.init.zeros_(self.pixels.weight)
+        nn.init.zeros_(self.pixels.bias)  # type: ignore[arg-type]
 
-    def forward(self, z: Tensor, pyramid: tuple[Tensor, Tensor, Tensor]) -> Motion:
-        """What happens in the four frames of `z [N, c, h, w]`, given the reference's features."""
-        fine, middle, coarse = pyramid
-        h = self.coarse(torch.cat([self.coarse_in(z), coarse], 1))
-        h = self.middle(torch.cat([self.to_middle(h), middle], 1))
+    def forward(self, drawn: Tensor, reference: Tensor, z: Tensor) -> Tensor:
+        """What to add to `drawn [N, 4, 3, H, W]`, given `reference [N, 3, H, W]` and `z [N, c, h, w]`."""
+        dtype = self.pixels.weight.dtype
+        x = F.pixel_unshuffle(torch.cat([drawn.flatten(1, 2), reference], 1), 4).to(dtype)
+        fine = self.fine_in(x.contiguous(memory_format=torch.channels_last))
+        middle = self.middle_in(fine)
+        coarse = self.coarse(torch.cat([F.pixel_unshuffle(middle, 2), z.to(dtype)], 1))
+        h = self.middle(torch.cat([self.to_middle(coarse), middle], 1))
         h = self.fine(torch.cat([self.to_fine(h), fine], 1))
-        detail = F.interpolate(self.flow(h).float() * FLOW_UNIT, scale_factor=4, mode="bilinear", align_corners=False)
-        return Motion(
-            coarse_flow(z) + detail.unflatten(1, (FRAMES, 2)),
-            torch.sigmoid(F.pixel_shuffle(self.mask(h).float(), 4)).unflatten(1, (FRAMES, 1)),
-            F.pixel_shuffle(self.pixels(h).float(), 4).unflatten(1, (FRAMES, 3)),
-        )
+        return F.pixel_shuffle(self.pixels(h).float(), 4).unflatten(1, (FRAMES, 3))
 
 
 def coarse_flow(z: Tensor) -> Tensor:
     """What the first latent channels say by themselves: `z [N, c, h, w]` -> flow in pixels `[N, 4, 2, H, W]`."""
     flow = z[:, :FLOW_CHANNELS].float() * FLOW_UNIT
     return F.interpolate(flow, scale_factor=CELL, mode="bilinear", align_corners=False).unflatten(1, (FRAMES, 2))
-
-
-@dataclass(frozen=True)
-class Motion:
-    """How four frames differ from the reference.
-
-    Attributes:
-        flow: Where in the reference each pixel comes from, relative to its own place, `[N, 4, 2, H, W]` (x, y pixels).
-        fade: Share of the warped reference that no longer holds, `[N, 4, 1, H, W]` in [0, 1].
-        pixels: What is added, `[N, 4, 3, H, W]`.
-    """
-
-    flow: Tensor
-    fade: Tensor
-    pixels: Tensor
-
-    def show(self, reference: Tensor) -> Tensor:
-        """The four frames, `[N, 4, 3, H, W]`, out of `reference [N, 3, H, W]`."""
-        still = reference.float().repeat_interleave(FRAMES, 0)
-        warped = warp(still, self.flow.flatten(0, 1)).unflatten(0, (-1, FRAMES))
-        return (1 - self.fade) * warped + self.pixels
 
 
 def _in_groups(film: Tensor) -> Tensor:
@@ -187,10 +158,14 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 class AutoencoderReference(ModelMixin, ConfigMixin):
     """Reference-conditioned video autoencoder: 16x in space, 4x in time.
 
+    Latent channels: eight of flow (`coarse_flow`), then the coordinates of what is left after warping in a fixed basis
+    of `16 x 16 x 4` blocks (principal components over talking faces). Encoding is linear and needs no training beyond
+    that basis, so latents never change while the decoder's refiner is improved.
+
     Args:
         latent_channels: Channels of the latents, `z`; the first eight are flow.
         reference_channels: Channels of what `encode_reference` tells the transformer about the reference frame.
-        widths: Channels at 1/4, 1/8 and 1/16 of the resolution.
+        widths: Channels of the convolutions at 1/4, 1/8 and 1/16 of the resolution.
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
             `AutoencoderKLWan`); the pipeline normalises by them.
         reference_mean, reference_std: The same for the reference features; applied by `encode_reference`.
@@ -201,28 +176,26 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        latent_channels: int = 24,
+        latent_channels: int = 48,
         reference_channels: int = 48,
         widths: tuple[int, int, int] = (96, 160, 224),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
         reference_mean: list[float] | None = None,
         reference_std: list[float] | None = None,
-        scale_factor_spatial: int = 16,
+        scale_factor_spatial: int = CELL,
         scale_factor_temporal: int = FRAMES,
         requires_reference: bool = True,
     ) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.motion_pyramid = Pyramid(3 * 16 * (FRAMES + 1) + 2 * FRAMES, (fine, middle, coarse))
-        self.to_latents = nn.Sequential(
-            nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, latent_channels - FLOW_CHANNELS, 1)
-        )
+        block = 3 * FRAMES * CELL**2
+        self.basis = nn.Parameter(torch.zeros(latent_channels - FLOW_CHANNELS, block), requires_grad=False)
         self.reference_pyramid = Pyramid(3 * 16, (fine, middle, coarse))
         self.to_reference = nn.Sequential(
             ResidualBlock(coarse), nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, reference_channels, 1)
         )
-        self.decoder = WarpingDecoder(latent_channels, (fine, middle, coarse))
+        self.refiner = Refiner(latent_channels, (fine, middle, coarse))
 
     def encode(self, x: Tensor, reference: Tensor, flow: Tensor | None = None) -> AutoencoderKLOutput:
         """Latents of a film relative to its reference frame.
@@ -245,45 +218,46 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             raise ValueError(f"a film of {frames} frames cannot be encoded: their number must be 4n+1")
         self._check_size(H, W)
         if flow is None:
-            flow = torch.stack(
-                [measure_flow(film.transpose(0, 1), still) for film, still in zip(x, reference, strict=True)]
-            )
+            films = zip(x, reference, strict=True)
+            flow = torch.stack([measure_flow(film.transpose(0, 1), still) for film, still in films])
             flow = flow.transpose(1, 2)  # [B, 2, F, H, W]
-        mean = self.encode_groups(
-            _in_groups(x).flatten(0, 1),
-            reference.repeat_interleave(frames // FRAMES + 1, 0),
-            _in_groups(flow).flatten(0, 1),
-        )
-        mean = mean.unflatten(0, (B, -1)).transpose(1, 2).float()  # [B, z, T, h, w]
+        still = reference.repeat_interleave(frames // FRAMES + 1, 0)
+        mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1))
+        mean = mean.unflatten(0, (B, -1)).transpose(1, 2)  # [B, z, T, h, w]
         noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))
 
     def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor) -> Tensor:
-        """Latents of groups of four frames.
+        """Latents of groups of four frames, computed in float32.
 
         Args:
             groups: `[N, 4, 3, H, W]`.
             reference: Theirs, `[N, 3, H, W]`.
             flow: From each frame to the reference, `[N, 4, 2, H, W]` in pixels. Finding correspondences is what
-                convolutions learn worst and a classical method does well; the network need only compress them.
+                convolutions learn worst and a classical method does well.
 
         Returns:
             `[N, z, h, w]`.
         """
-        coarse = F.avg_pool2d(flow.flatten(1, 2) / FLOW_UNIT, CELL)  # [N, 8, h, w]
-        rough = coarse_flow(coarse)
-        warped = warp(reference.repeat_interleave(FRAMES, 0), rough.flatten(0, 1))
-        left = (groups.flatten(0, 1) - warped).unflatten(0, (-1, FRAMES)).flatten(1, 2)  # [N, 12, H, W]
-        pixels = F.pixel_unshuffle(torch.cat([left, reference], 1), 4)
-        detail = F.avg_pool2d((flow - rough).flatten(1, 2) / FLOW_UNIT, 4)
-        x = torch.cat([pixels, detail], 1).to(self.dtype)
-        learnt = self.to_latents(self.motion_pyramid(x.contiguous(memory_format=torch.channels_last))[2])
-        return torch.cat([coarse.to(learnt.dtype), learnt], 1)
+        coarse = F.avg_pool2d(flow.float().flatten(1, 2) / FLOW_UNIT, CELL)  # [N, 8, h, w]
+        left = groups.float() - self._warped(coarse, reference)
+        blocks = F.pixel_unshuffle(left.flatten(1, 2), CELL)  # [N, 12*256, h, w]
+        return torch.cat([coarse, torch.einsum("kb,nbhw->nkhw", self.basis.float(), blocks)], 1)
 
-    def reference_maps(self, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The reference's features at three scales, for `decoder` and `to_reference`."""
-        x = F.pixel_unshuffle(reference, 4).to(self.dtype)
-        return self.reference_pyramid(x.contiguous(memory_format=torch.channels_last))
+    def draw(self, z: Tensor, reference: Tensor) -> Tensor:
+        """The linear part of decoding: `z [N, c, h, w]` and `reference [N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
+        blocks = torch.einsum("kb,nkhw->nbhw", self.basis.float(), z[:, FLOW_CHANNELS:].float())
+        added = F.pixel_shuffle(blocks, CELL).unflatten(1, (FRAMES, 3))
+        return self._warped(z, reference) + added
+
+    def _warped(self, z: Tensor, reference: Tensor) -> Tensor:
+        still = reference.float().repeat_interleave(FRAMES, 0)
+        return warp(still, coarse_flow(z).flatten(0, 1)).unflatten(0, (-1, FRAMES))
+
+    def decode_groups(self, z: Tensor, reference: Tensor) -> Tensor:
+        """Drawn and refined: `[N, c, h, w]` and `[N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
+        drawn = self.draw(z, reference)
+        return drawn + self.refiner(drawn, reference.float(), z)
 
     def encode_reference(self, reference: Tensor) -> Tensor:
         """What the transformer is told about the reference frame: `[B, 3, H, W]` -> `[B, c_ref, H/16, W/16]`."""
@@ -297,7 +271,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
 
     def reference_features(self, reference: Tensor) -> Tensor:
         """`encode_reference` before normalisation."""
-        return self.to_reference(self.reference_maps(reference)[2])
+        x = F.pixel_unshuffle(reference, 4).to(self.dtype)
+        return self.to_reference(self.reference_pyramid(x.contiguous(memory_format=torch.channels_last))[2])
 
     def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
         """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.
@@ -309,19 +284,16 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
         """
-        T = z.shape[2]
-        maps = self.reference_maps(reference)
         frames, flows = [], []
-        for k in range(T):  # one at a time: memory constant in T
-            motion = self.decoder(z[:, :, k].to(self.dtype), maps)
+        for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            frames.append(motion.show(reference)[:, :shown])  # [B, 1 or 4, 3, H, W]
-            flows.append(motion.flow[:, :shown])
+            frames.append(self.decode_groups(z[:, :, k], reference)[:, :shown])  # [B, 1 or 4, 3, H, W]
+            flows.append(coarse_flow(z[:, :, k])[:, :shown])
         sample = torch.cat(frames, 1).transpose(1, 2).clamp(-1, 1)
         if not return_dict:
             return (sample,)
         return DecodedFrames(sample=sample, flow=torch.cat(flows, 1).transpose(1, 2))
 
     def _check_size(self, H: int, W: int) -> None:
-        if H % 16 or W % 16:
-            raise ValueError(f"{W}x{H} cannot be encoded: both sides must be multiples of 16")
+        if H % CELL or W % CELL:
+            raise ValueError(f"{W}x{H} cannot be encoded: both sides must be multiples of {CELL}")

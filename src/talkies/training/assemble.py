@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
-from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.autoencoder_reference import FLOW_CHANNELS, AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.training.codec import CodecRecipe, CodecTrainer, collate
@@ -47,7 +47,8 @@ def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> Autoenco
     """The averaged codec with its statistics, saved to `folder`.
 
     Latents are normalised by their spread at faces, where all that matters happens: elsewhere they hardly move, and a
-    spread over everything would drown lips in the noise of the generator.
+    spread over everything would drown lips in the noise of the generator. All components of the basis share one spread,
+    that of the first eight: so they keep their proportions, and an error counts as it shows in the picture.
     """
     trainer = CodecTrainer(recipe)
     codec = trainer.evaluation_model()
@@ -60,9 +61,11 @@ def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> Autoenco
         latents.append(z.permute(0, 2, 3, 1)[at_face])
         told.append(codec.reference_features(batch.reference).float().permute(0, 2, 3, 1).flatten(0, 2))
     z, features = torch.cat(latents), torch.cat(told)
+    spread = torch.full((z.shape[1],), float(z[:, FLOW_CHANNELS : FLOW_CHANNELS + 8].std(0).pow(2).mean().sqrt()))
+    spread[:FLOW_CHANNELS] = z[:, :FLOW_CHANNELS].std(0).mean()
     codec.register_to_config(
-        latents_mean=[round(float(v), 5) for v in z.mean(0)],
-        latents_std=[round(max(float(v), 1e-3), 5) for v in z.std(0)],
+        latents_mean=[0.0] * z.shape[1],  # no change is zero
+        latents_std=[round(float(v), 5) for v in spread],
         reference_mean=[round(float(v), 5) for v in features.mean(0)],
         reference_std=[round(max(float(v), 1e-3), 5) for v in features.std(0)],
     )

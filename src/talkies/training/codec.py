@@ -2,9 +2,11 @@
 
     python -m talkies.training.codec recipe.yaml
 
-Loss: weighted L1 on pixels and on their gradients, the mouth and the face counting more; latents are kept near unit
-scale and noised, so that a generator's small errors stay small; a linear probe at the mouth predicts the face units
-from latents and reference features, so that what lips do is linear in what the transformer has to generate.
+The latents come first, in seconds: a flow, and a basis of principal components (`fit_basis`). What is trained is the
+refiner that turns their drawing into a picture, and the reference encoder. Loss: weighted Charbonnier on pixels and on
+their gradients, the mouth and the face counting more; latents are noised, as a generator's would be; a linear probe at
+the mouth predicts the face units from latents and reference features, so that the features tell the transformer what
+the lips of the reference do.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from talkies.domain.face_units import FACE_UNITS
-from talkies.models.autoencoder_reference import FLOW_CHANNELS, AutoencoderReference, warp
+from talkies.models.autoencoder_reference import CELL, FLOW_CHANNELS, FLOW_UNIT, AutoencoderReference
 from talkies.training.composites import Composer, Composite, Track, find_tracks
 
 
@@ -38,7 +40,7 @@ class CodecRecipe(BaseModel):
     tracks: list[Path]
     validation: list[str] = Field(description="Track names that begin so are held out (whole people).")
     output: Path
-    latent_channels: int = 24
+    latent_channels: int = 48
     reference_channels: int = 48
     widths: tuple[int, int, int] = (96, 160, 224)
     crop: int = 96
@@ -52,8 +54,9 @@ class CodecRecipe(BaseModel):
     mouth_weight: float = 10.0
     face_weight: float = 2.0
     probe_weight: float = 0.1
-    flow_weight: float = Field(0.5, description="Weight of following an optical flow where that explains the frame.")
-    latent_noise: float = 0.1
+    basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
+    reference_encoder: Path | None = Field(None, description="A codec whose reference encoder is taken over, frozen.")
+    latent_noise: float = Field(0.2, description="Most noise on latents in training, in their own spread.")
     ema: float = 0.999
     seed: int = 0
     report_minutes: float = 3.0
@@ -132,18 +135,19 @@ def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -
     return ((soft(error) * weight).sum() + 0.5 * (across.sum() + down.sum())) / (weight.sum() * 3)
 
 
-def flow_loss(flow: Tensor, batch: Batch) -> Tensor:
-    """Squared error to the optical flow in units of 8 pixels, where that flow explains the frame better than standing.
-
-    Without this hint the first thousand steps are spent finding out that the latents can move anything at all.
-    """
-    with torch.no_grad():
-        still = batch.reference.repeat_interleave(4, 0)
-        frames = batch.group.flatten(0, 1)
-        hinted = (warp(still, batch.flow.flatten(0, 1)) - frames).abs().mean(1)
-        trusted = (hinted < (still - frames).abs().mean(1) + 0.01).float().unflatten(0, (-1, 4))[:, :, None]
-    trusted = trusted * batch.weight.clamp_max(3.0)
-    return (((flow - batch.flow) / 8).pow(2) * trusted).sum() / (2 * trusted.sum()).clamp_min(1)
+@torch.no_grad()
+def fit_basis(model: AutoencoderReference, composer: Composer, draws: int, rng: np.random.Generator) -> None:
+    """Fills `model.basis` with the principal components of what is left after warping, at faces and lips above all."""
+    size = model.basis.shape[1]
+    scatter = torch.zeros(size, size)
+    for _ in range(draws // 8):
+        batch = collate([composer.draw(rng) for _ in range(8)], 10.0, 2.0)
+        coarse = F.avg_pool2d(batch.flow.flatten(1, 2) / FLOW_UNIT, CELL)
+        left = F.pixel_unshuffle((batch.group - model._warped(coarse, batch.reference)).flatten(1, 2), CELL)
+        weight = F.avg_pool2d(batch.weight.amax(1), CELL).permute(0, 2, 3, 1).flatten()  # [8*h*w]
+        blocks = left.permute(0, 2, 3, 1).flatten(0, 2)[weight > 1.5] * weight[weight > 1.5, None].sqrt()
+        scatter += blocks.T @ blocks
+    model.basis.copy_(torch.linalg.eigh(scatter).eigenvectors.flip(1).T[: len(model.basis)])
 
 
 class CodecTrainer:
@@ -160,9 +164,11 @@ class CodecTrainer:
         self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
         self.model = AutoencoderReference(recipe.latent_channels, recipe.reference_channels, recipe.widths)
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.reference_encoder is not None:
+            self._take_reference_encoder(recipe.reference_encoder)
         self.probe = Probe(recipe.latent_channels, recipe.reference_channels)
         self.parameters = {
-            **{f"model.{k}": v for k, v in self.model.named_parameters()},
+            **{f"model.{k}": v for k, v in self.model.named_parameters() if v.requires_grad},
             **{f"probe.{k}": v for k, v in self.probe.named_parameters()},
         }
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
@@ -196,19 +202,17 @@ class CodecTrainer:
 
     def _train_step(self, batch: Batch) -> float:
         recipe = self.recipe
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
             z = self.model.encode_groups(batch.group, batch.reference, batch.flow)
-            maps = self.model.reference_maps(batch.reference)
-            told = self.model.to_reference(maps[2])
-            noise = torch.randn_like(z) * recipe.latent_noise
-            noise[:, :FLOW_CHANNELS] *= 0.1  # of 8 pixels
-            motion = self.model.decoder(z + noise, maps)
-        learnt = z[:, FLOW_CHANNELS:]
-        size = (learnt.float().pow(2).mean() - 1).clamp_min(0) + (told.float().pow(2).mean() - 1).clamp_min(0)
-        loss = reconstruction_loss(motion.show(batch.reference), batch) + recipe.flow_weight * flow_loss(
-            motion.flow, batch
-        )
-        loss = loss + 1e-2 * size + recipe.probe_weight * self.probe(z, told, batch)
+            noise = torch.randn_like(z) * recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
+            noise[:, :FLOW_CHANNELS] *= z[:, :FLOW_CHANNELS].std()
+            noise[:, FLOW_CHANNELS:] *= z[:, FLOW_CHANNELS:].std()
+        with torch.autocast("cpu", torch.bfloat16):
+            decoded = self.model.decode_groups(z + noise, batch.reference)
+            told = self.model.reference_features(batch.reference)
+        loss = reconstruction_loss(decoded, batch)
+        loss = loss + 1e-2 * (told.float().pow(2).mean() - 1).clamp_min(0)
+        loss = loss + recipe.probe_weight * self.probe(z, told, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
@@ -226,10 +230,18 @@ class CodecTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+    def _take_reference_encoder(self, folder: Path) -> None:
+        source = AutoencoderReference.from_pretrained(folder, torch_dtype=torch.float32)
+        for name in ("reference_pyramid", "to_reference"):
+            part = getattr(self.model, name)
+            part.load_state_dict(getattr(source, name).state_dict())
+            part.requires_grad_(False)
+
     def evaluation_model(self) -> AutoencoderReference:
         """A copy with the averaged weights."""
         model = AutoencoderReference.from_config(self.model.config)
-        model.load_state_dict({k[6:]: v for k, v in self.ema.items() if k.startswith("model.")})
+        averaged = {k[6:]: v for k, v in self.ema.items() if k.startswith("model.")}
+        model.load_state_dict({**self.model.state_dict(), **averaged})
         return model.to(memory_format=torch.channels_last).eval()
 
     def _report(self, loss: float | None) -> None:
@@ -248,6 +260,7 @@ class CodecTrainer:
         recipe.output.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().contiguous() for k, v in self.parameters.items()}
         state |= {f"ema.{k}": v.contiguous() for k, v in self.ema.items()}
+        state["basis"] = self.model.basis.detach()
         for name, parameter in self.parameters.items():
             if moments := self.optimizer.state.get(parameter):
                 state |= {f"exp_avg.{name}": moments["exp_avg"].contiguous()}
@@ -259,6 +272,8 @@ class CodecTrainer:
     def _resume(self) -> None:
         path = self.recipe.output / "state.safetensors"
         if not path.exists():
+            composer = Composer(self.training, self.recipe.crop)
+            fit_basis(self.model, composer, self.recipe.basis_draws, np.random.default_rng(self.recipe.seed))
             return
         from safetensors import safe_open
 
@@ -267,6 +282,7 @@ class CodecTrainer:
             about = file.metadata()
         self.step, self.seconds = int(about["step"]), float(about["seconds"])
         with torch.no_grad():
+            self.model.basis.copy_(state["basis"])
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
                 self.ema[name].copy_(state[f"ema.{name}"])
@@ -288,8 +304,7 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
         batch = collate([composer.draw(rng)], 2.0, 1.0)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             z = model.encode_groups(batch.group, batch.reference, batch.flow)
-            motion = model.decoder(z, model.reference_maps(batch.reference))
-        decoded = motion.show(batch.reference).clamp(-1, 1)
+            decoded = model.decode_groups(z, batch.reference).clamp(-1, 1)
         inside = (batch.weight > 1).float()
         for row, shown in enumerate((decoded, batch.reference[:, None].expand_as(decoded))):
             error = ((shown - batch.group) / 2).pow(2).mean(2, keepdim=True)

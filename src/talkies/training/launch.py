@@ -25,10 +25,7 @@ def run_processes(arguments: list[str], count: int) -> int:
     Returns:
         The first exit code that is not 0, else 0.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
     for rank in range(count):
         places = {"RANK": str(rank), "LOCAL_RANK": str(rank), LAUNCHER: str(os.getpid())}
@@ -47,6 +44,13 @@ def run_processes(arguments: list[str], count: int) -> int:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:

@@ -107,8 +107,8 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
         return torch.cat([groups, singles])
 
     both, moves = in_groups(film), in_groups(flow)
+    z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves)
     with torch.autocast("cpu", torch.bfloat16):
-        z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves).float()
         condition = codec.encode_reference(still[None])[0].float()
     if codec.config.latents_mean is not None:
         z = (z - z.new_tensor(codec.config.latents_mean)[:, None, None]) / z.new_tensor(codec.config.latents_std)[
