@@ -21,7 +21,7 @@ from talkies.stage.parts import Part, from_body, linear, material, vertex_normal
 from talkies.stage.performance import FACE_UNITS, Performance
 from talkies.stage.shading import EYE, LASH, SKIN_BODY, SKIN_FACE, TEETH, TONGUE
 from talkies.stage.skin import FACE_BOX, paint_skin, smoothstep
-from talkies.stage.wardrobe import glasses_parts, outfit_parts
+from talkies.stage.wardrobe import belly_cloth, glasses_parts, on_belly, outfit_parts
 
 #: How much of the body is built: the lowest reference height.
 EXTENTS: dict[str, float] = {"bust": 2.6, "waist": -1.6}
@@ -226,7 +226,7 @@ def _all_parts(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPac
 
 
 def _skin_parts(identity: Identity, body: BaseBody, shaped: Array, faces: Index) -> list[Part]:
-    """Face and body as two materials over one set of vertices each."""
+    """Face, body and what is worn on the skin: materials over one set of vertices."""
     uv = body.uv[faces[:, :, 1]]  # [n, 3, 2]
     u0, u1, v0, v1 = FACE_BOX
     margin = 0.004
@@ -238,10 +238,16 @@ def _skin_parts(identity: Identity, body: BaseBody, shaped: Array, faces: Index)
     rows = (part.material, material(SKIN_BODY, params=(shine * 0.8, 22.0)))
     scaled = (body.uv - vector([u0, v0])) / vector([u1 - u0, v1 - v0])
     openness = _mouth_openness(body, part.base)
-    both = []
-    for row, chosen, coordinates in ((rows[0], in_face, scaled), (rows[1], ~in_face, body.uv)):
-        both.append(_replace_faces(part, part.faces[chosen], row, coordinates.astype(np.float32), openness))
-    return both
+    belly = on_belly(body, faces)
+    several = []
+    for row, chosen, coordinates in (
+        (rows[0], in_face, scaled),
+        (rows[1], ~in_face & ~belly, body.uv),
+        (belly_cloth(identity), belly, body.uv),
+    ):
+        if chosen.any():
+            several.append(_replace_faces(part, part.faces[chosen], row, coordinates.astype(np.float32), openness))
+    return several
 
 
 def _replace_faces(part: Part, faces: Index, row: Array, uv: Array, occlusion: Array) -> Part:
@@ -307,10 +313,10 @@ def _mouth_parts(body: BaseBody, shaped: Array) -> list[Part]:
 
 
 def _lash_parts(identity: Identity, body: BaseBody, shaped: Array) -> list[Part]:
-    dense = 0.62 if identity.sex == "female" else 0.42
+    dense = 0.46 if identity.sex == "female" else 0.34
     parts = []
     for side in "lr":
-        for row_number, density in (("2", dense), ("1", 0.22)):
+        for row_number, density in (("2", dense), ("1", 0.16)):
             row = material(LASH, (0.02, 0.016, 0.014), params=(1500.0, 15.0, density))
             faces = body.faces[f"helper-{side}-eyelashes-{row_number}"]
             part = from_body(body, shaped, "lash", faces, row, cutout=True, two_sided=True, casts=False)
@@ -338,7 +344,7 @@ def _join(
     face: tuple[Array, ...],
     whole: tuple[Array, ...],
 ) -> Figure:
-    """One set of arrays out of all parts. The two skin parts share their vertices."""
+    """One set of arrays out of all parts. The skin's parts share their vertices."""
     first: list[int] = []
     total = 0
     for k, part in enumerate(parts):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from talkies.stage.assets import AssetPack
-from talkies.stage.body import Array, BaseBody
+from talkies.stage.body import BODY_VERTICES, Array, BaseBody
 from talkies.stage.identity import Identity
 from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
 from talkies.stage.shading import HAIR
@@ -18,7 +18,6 @@ _PACK_STYLES: dict[str, tuple[str, float]] = {
     "crop": ("short01", UNCUT),
     "fringe": ("short02", UNCUT),
     "swept back": ("short04", UNCUT),
-    "afro": ("afro01", UNCUT),
     "bob": ("long01", 6.95),
     "shoulder-length": ("long01", 6.3),
     "long": ("long01", UNCUT),
@@ -31,8 +30,8 @@ _SHELL_STYLES: dict[str, tuple[float, float, float, float, float]] = {
     "crop": (0.14, 0.15, 0.8, 0.8, 650.0),
     "fringe": (0.18, 0.15, 0.7, 0.8, 650.0),
     "swept back": (0.16, 0.1, 0.6, 0.8, 650.0),
-    "short curls": (0.26, 0.3, 0.6, 0.85, 330.0),
-    "afro": (0.55, 0.25, 0.25, 0.85, 300.0),
+    "short curls": (0.24, 0.18, 0.6, 0.85, 360.0),
+    "afro": (0.50, 0.06, 0.25, 0.85, 420.0),
     "bob": (0.13, 0.1, 0.3, 0.7, 600.0),
     "shoulder-length": (0.13, 0.1, 0.3, 0.7, 600.0),
     "long": (0.13, 0.1, 0.3, 0.7, 600.0),
@@ -42,6 +41,8 @@ _SHELL_STYLES: dict[str, tuple[float, float, float, float, float]] = {
 #: Where the body's helper hair ends, for long styles without a pack.
 _HELPER_LENGTH = {"bob": 6.9, "shoulder-length": 6.2, "long": 5.0}
 SHELLS = 10
+#: Hair this close to the skin is lifted this far above it, decimetres.
+_LIFT_REACH, _LIFT = 0.22, 0.05
 
 
 def hair_parts(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPack | None) -> list[Part]:
@@ -75,6 +76,7 @@ def _pack_hair(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPac
     vertices = vertices + (vertices - head) * np.float32(max(0.0, hair.volume - 1.0)) * smoothstep(
         7.2, 8.2, reference[:, 1]
     ).reshape(-1, 1)
+    vertices = _lifted(body, shaped, vertices.astype(np.float32))
     faces = mesh.faces
     keep = reference[faces[:, :, 0]][:, :, 1].max(1) > cut
     faces = faces[keep]
@@ -99,6 +101,20 @@ def _pack_hair(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPac
         cutout=cut > UNCUT,
         two_sided=True,
     )
+
+
+def _lifted(body: BaseBody, shaped: Array, hair: Array) -> Array:
+    """Hair `[n, 3]` with what cuts into the skin lifted just above it."""
+    from scipy.spatial import cKDTree
+
+    normals = vertex_normals(shaped, body.faces["body"][:, :, 0])[:BODY_VERTICES]
+    distance, nearest = cKDTree(shaped[:BODY_VERTICES]).query(hair, distance_upper_bound=_LIFT_REACH)
+    found = np.where(np.isfinite(distance))[0]
+    normal = normals[nearest[found]]
+    height = ((hair[found] - shaped[nearest[found]]) * normal).sum(1)
+    hair = hair.copy()
+    hair[found] += np.maximum(_LIFT - height, 0)[:, None] * normal
+    return hair
 
 
 def _shells(

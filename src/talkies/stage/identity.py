@@ -322,7 +322,7 @@ def _hair(rng: np.random.Generator, tone: float, age: float, male: bool, curly: 
     return Hair(
         style=_choose(rng, {n: w[male] * (1 - 0.6 * curly) + w[2] * curly for n, w in HAIR_STYLES.items()}),
         colour_name=name,
-        colour=_jitter(rng, _HAIR_COLOURS[name], 0.14),
+        colour=_jitter(rng, _HAIR_COLOURS[name], 0.05 if name in ("grey", "white") else 0.14),
         greying=float(np.clip(old * rng.random(), 0, 0.6)) if name not in ("grey", "white") else 0.0,
         length=float(rng.random()),
         volume=float(rng.uniform(0.95, 1.08)),

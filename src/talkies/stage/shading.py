@@ -59,6 +59,15 @@ def noise2(lattice, x, y):
 
 
 @nb.njit(cache=True, fastmath=True, nogil=True)
+def _faded(lattice, x, y, cells):
+    """`noise2`, tending to its mean as more than about one cell falls on a sample (`cells` per sample)."""
+    strength = _F(1) - _step(_F(0.5), _F(1.6), cells)
+    if strength <= 0:
+        return _F(0.5)
+    return _F(0.5) + (noise2(lattice, x, y) - _F(0.5)) * strength
+
+
+@nb.njit(cache=True, fastmath=True, nogil=True)
 def _texture(picture, u, v, channel_out):
     """Bilinear lookup in `picture [S, S, 4]` (linear light) at u, v in [0, 1], row 0 where v is 1."""
     size = picture.shape[0]
@@ -178,8 +187,11 @@ def _power(base, exponent):
 
 
 @nb.njit(cache=True, fastmath=True, nogil=True)
-def _shade(material, n, view, u, v, ao, aux, up, lit, light, lattice, face, whole, texel, surface, out):
-    """Linear light leaving one sample, into `out [3]`; `surface [8]` and `texel [4]` are scratch."""
+def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face, whole, texel, surface, out):
+    """Linear light leaving one sample, into `out [3]`; `surface [8]` and `texel [4]` are scratch.
+
+    `span` is how much of the texture a sample covers, in units of u and v.
+    """
     kind = int(material[0])
     shine = _F(0)
     sharp = _F(20)
@@ -246,16 +258,17 @@ def _shade(material, n, view, u, v, ao, aux, up, lit, light, lattice, face, whol
         lit = (lit * _F(0.5) + _F(0.5)) * ao * _F(1.4)
     elif kind == HAIR:
         fx, fy = (_F(90), _F(6)) if material[10] > 0 else (material[7], material[8])
-        strand = noise2(lattice, u * fx, v * fy)
-        fine = noise2(lattice, u * fx * _F(2.7) + _F(7), v * fy * _F(1.3) + _F(7))
+        strand = _faded(lattice, u * fx, v * fy, fx * span)
+        fine = _faded(lattice, u * fx * _F(2.7) + _F(7), v * fy * _F(1.3) + _F(7), fx * span * _F(2.7))
         tint = _F(0.58) + _F(0.70) * (strand * _F(0.65) + fine * _F(0.35))
         mix = noise2(lattice, u * fx * _F(0.14) + _F(31), v * fy * _F(0.35))  # locks
         r += (material[4] - r) * mix
         g += (material[5] - g) * mix
         b += (material[6] - b) * mix
         if material[11] > 0:  # single strands have turned grey
-            grey = noise2(lattice, u * fx * _F(4.1) + _F(11), v * fy * _F(0.8)) * _F(0.7) + fine * _F(0.3)
-            grey = _F(0.7) * _step(_F(0.85) - material[11], _F(1.25) - material[11], grey)
+            grey = _faded(lattice, u * fx * _F(4.1) + _F(11), v * fy * _F(0.8), fx * span * _F(4.1))
+            grey = grey * _F(0.7) + fine * _F(0.3)
+            grey = _F(0.55) * _step(_F(0.85) - material[11], _F(1.25) - material[11], grey)
             r += (_F(0.16) - r) * grey
             g += (_F(0.155) - g) * grey
             b += (_F(0.15) - b) * grey
@@ -274,11 +287,11 @@ def _shade(material, n, view, u, v, ao, aux, up, lit, light, lattice, face, whol
         glow = _power(sheen, _F(14)) * material[9] * facing * lit * _F(0.35)
         wrap_r, wrap_g, wrap_b = _F(0.35), _F(0.35), _F(0.35)
     elif kind == CLOTH:
-        tint = _F(0.905) + noise2(lattice, u * _F(140), v * _F(140)) * _F(0.10)
-        tint += noise2(lattice, u * _F(430), v * _F(430)) * _F(0.09)
+        tint = _F(0.905) + _faded(lattice, u * _F(140), v * _F(140), _F(140) * span) * _F(0.10)
+        tint += _faded(lattice, u * _F(430), v * _F(430), _F(430) * span) * _F(0.09)
         pattern = int(material[7])
         if pattern == 3:  # melange
-            tint += (noise2(lattice, u * _F(260), v * _F(900)) - _F(0.5)) * _F(0.22)
+            tint += (_faded(lattice, u * _F(260), v * _F(900), _F(500) * span) - _F(0.5)) * _F(0.22)
         if pattern == 1 or pattern == 2:
             rows = aux[1] * material[8]
             band = _step(_F(0.45), _F(0.5), abs(rows - np.floor(rows) - _F(0.5)) * _F(2))
@@ -432,6 +445,10 @@ def resolve(
                 i, j, k3 = corners[t, 0], corners[t, 1], corners[t, 2]
                 u = l0 * uv[i, 0] + l1 * uv[j, 0] + l2 * uv[k3, 0]
                 v = l0 * uv[i, 1] + l1 * uv[j, 1] + l2 * uv[k3, 1]
+                uv_area = (uv[j, 0] - uv[i, 0]) * (uv[k3, 1] - uv[i, 1]) - (uv[k3, 0] - uv[i, 0]) * (
+                    uv[j, 1] - uv[i, 1]
+                )
+                span = np.sqrt(abs(uv_area * inverse))
                 open_sky = l0 * ao[a] + l1 * ao[b] + l2 * ao[c]
                 to_key = n[0] * light[0, 0] + n[1] * light[0, 1] + n[2] * light[0, 2]
                 lit = _F(1)
@@ -439,7 +456,7 @@ def resolve(
                     bias = _F(0.035) + _F(0.06) * (_F(1) - max(to_key, _F(0)))
                     lit = _shadow(shadow_map, shadow_view, shadow_scale, position, bias)
                 _shade(
-                    material, n, view, u, v, open_sky, point, up, lit, light, lattice, face, whole, texel, surface,
+                    material, n, view, u, v, span, open_sky, point, up, lit, light, lattice, face, whole, texel, surface,
                     colour,
                 )  # fmt: skip
                 share = _F(1) if same else _F(0.25)

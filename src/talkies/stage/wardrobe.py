@@ -16,6 +16,10 @@ from talkies.stage.shading import CLOTH, PLAIN
 
 #: Distance of the home-made shirt from the skin.
 _SHIRT_GAP = 0.09
+#: Reference height of the lower ribs, and half the width of the trunk without arms.
+_CHEST, _TRUNK = 4.3, 2.2
+#: Pieces within this distance of the middle and above the ribs are collars and shirt fronts.
+_COLLAR = 1.25
 #: Skin this close to a garment (decimetres) is put this far beneath its hem, beside the hem, and elsewhere.
 _TUCK_REACH = 0.2
 _TUCK_DEPTHS = (0.02, 0.06, 0.10)
@@ -29,7 +33,8 @@ def outfit_parts(
     fitting = _fitting(identity, pack)
     if not fitting or pack is None:
         return [_shirt(identity, body, shaped, lowest)], hidden
-    mesh = pack.load("clothes", fitting[int(identity.outfit.garment * len(fitting))])
+    name = fitting[int(identity.outfit.garment * len(fitting))]
+    mesh = pack.load("clothes", name)
     reference, vertices = mesh.fit(body.reference), mesh.fit(shaped)
     hidden[mesh.hides] = True
     tucked = _tuck(body, shaped, vertices, mesh.faces[:, :, 0])
@@ -37,7 +42,8 @@ def outfit_parts(
     faces = mesh.faces[reference[mesh.faces[:, :, 0]][:, :, 1].max(1) > lowest]
     bone_index, bone_weight = mesh.bones(body)
     parts = []
-    for order, piece in enumerate(_pieces(faces, len(vertices))):
+    shirt = "elegantsuit" in name or identity.outfit.neckline > 0.6
+    for order, piece in enumerate(_pieces(faces, reference, apart=shirt)):
         colours = identity.outfit.colours
         row = _cloth(identity, colours[min(order, 2)], colours[1 if order == 0 else 2], order == 0)
         used, inverse = np.unique(piece[:, :, 0], return_inverse=True)
@@ -100,17 +106,44 @@ def _fitting(identity: Identity, pack: AssetPack | None) -> list[str]:
     return [name for name in pack.clothes if name.startswith(identity.sex)]
 
 
-def _pieces(faces: Index, count: int) -> list[Index]:
-    """A garment's separate pieces (jacket, shirt, tie), the largest first."""
+def _pieces(faces: Index, reference: Array, *, apart: bool) -> list[Index]:
+    """A garment's separate pieces, the largest first; `apart` takes its shirt front and collar for a piece, the second.
+
+    Args:
+        faces: `[t, 3, 2]`. reference: `[n, 3]` the garment on the reference body. apart: See above.
+    """
+    islands = _connected(faces[:, :, 1])
+    place = reference[faces[:, :, 0]].reshape(len(faces), -1, 3)
+    pieces, fronts = [], []
+    for label in _by_size(whole := _connected(faces[:, :, 0])):
+        chosen = whole == label
+        central = np.zeros(len(faces), bool)
+        for island in np.unique(islands[chosen]) if apart else ():
+            part = chosen & (islands == island)
+            if np.abs(place[part][..., 0]).max() < _COLLAR and place[part][..., 1].min() > _CHEST - 0.5:
+                central |= part
+        if central.all() or not (chosen & ~central).any():
+            central[:] = False
+        pieces.append(faces[chosen & ~central])
+        if central.any():
+            fronts.append(faces[central])
+    return pieces[:1] + ([np.concatenate(fronts)] if fronts else []) + pieces[1:]
+
+
+def _connected(triangles: Index) -> NDArray[np.int32]:
+    """Which connected component each triangle `[t, 3]` belongs to, `[t]`."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    t = faces[:, :, 0]
-    links = (np.concatenate([t[:, 0], t[:, 1]]), np.concatenate([t[:, 1], t[:, 2]]))
-    label = connected_components(coo_matrix((np.ones(len(links[0])), links), shape=(count, count)), False)[1]
-    of_face = label[t[:, 0]]
-    names, sizes = np.unique(of_face, return_counts=True)
-    return [faces[of_face == name] for name in names[np.argsort(-sizes, kind="stable")]]
+    links = (np.concatenate([triangles[:, 0], triangles[:, 1]]), np.concatenate([triangles[:, 1], triangles[:, 2]]))
+    count = int(triangles.max()) + 1
+    labels = connected_components(coo_matrix((np.ones(len(links[0])), links), shape=(count, count)), False)[1]
+    return np.asarray(labels[triangles[:, 0]], np.int32)
+
+
+def _by_size(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    names, sizes = np.unique(labels, return_counts=True)
+    return names[np.argsort(-sizes, kind="stable")]
 
 
 def _cloth(
@@ -123,7 +156,14 @@ def _cloth(
 ) -> Array:
     pattern = PATTERNS.index(identity.outfit.pattern) if patterned else 0
     bands = 2.6 * identity.outfit.pattern_scale
-    return material(CLOTH, colour, second, (float(pattern), bands, depth, neck, 0.0, UNCUT))
+    return material(CLOTH, _muted(colour), _muted(second), (float(pattern), bands, depth, neck, 0.0, UNCUT))
+
+
+def _muted(colour: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Dyed cloth is less vivid than paint."""
+    grey = sum(colour) / 3
+    red, green, blue = (c + (grey - c) * 0.14 for c in colour)
+    return red, green, blue
 
 
 def _shirt(identity: Identity, body: BaseBody, shaped: Array, lowest: float) -> Part:
@@ -139,6 +179,17 @@ def _shirt(identity: Identity, body: BaseBody, shaped: Array, lowest: float) -> 
     row = _cloth(identity, outfit.colours[0], outfit.colours[1], True, 0.15 + 0.35 * outfit.neckline, neck)
     puffed = (shaped + _SHIRT_GAP * normals).astype(np.float32)
     return replace(from_body(body, puffed, "cloth", faces[keep], row, cutout=True, two_sided=True), casts=False)
+
+
+def belly_cloth(identity: Identity) -> Array:
+    """Material of the trunk below the chest: a plain layer, for garments that end at the ribs."""
+    return _cloth(identity, identity.outfit.colours[2], identity.outfit.colours[1], False)
+
+
+def on_belly(body: BaseBody, faces: Index) -> NDArray[np.bool_]:
+    """Which body triangles `[n]` lie on the trunk below the chest."""
+    place = body.reference[faces[:, :, 0]]
+    return np.asarray((place[:, :, 1].max(1) < _CHEST) & (np.abs(place[:, :, 0]).max(1) < _TRUNK))
 
 
 def glasses_parts(identity: Identity, body: BaseBody, shaped: Array) -> list[Part]:
