@@ -344,9 +344,13 @@ def _street(p: Picture, rng: Rng) -> Picture:
     return p
 
 
+#: Rolls of studio paper.
+_PAPERS = [(0.30, 0.32, 0.35), (0.62, 0.63, 0.65), (0.16, 0.20, 0.28), (0.42, 0.20, 0.18), (0.22, 0.36, 0.38),
+           (0.70, 0.62, 0.52), (0.35, 0.28, 0.42)]  # fmt: skip
+
+
 def _studio(p: Picture, rng: Rng) -> Picture:
-    p[:] = _tone(rng, [(0.30, 0.32, 0.35), (0.62, 0.63, 0.65), (0.16, 0.20, 0.28), (0.42, 0.20, 0.18), (0.22, 0.36, 0.38),
-                       (0.70, 0.62, 0.52), (0.35, 0.28, 0.42)], 0.2)  # fmt: skip
+    p[:] = _tone(rng, _PAPERS, 0.2)
     h, w = p.shape[:2]
     p *= (0.9 + 0.2 * fractal(rng, h, w, 4, 0.5))[..., None]
     x, y = float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.6))

@@ -456,8 +456,8 @@ def resolve(
                     bias = _F(0.035) + _F(0.06) * (_F(1) - max(to_key, _F(0)))
                     lit = _shadow(shadow_map, shadow_view, shadow_scale, position, bias)
                 _shade(
-                    material, n, view, u, v, span, open_sky, point, up, lit, light, lattice, face, whole, texel, surface,
-                    colour,
+                    material, n, view, u, v, span, open_sky, point, up, lit, light, lattice, face, whole, texel,
+                    surface, colour,
                 )  # fmt: skip
                 share = _F(1) if same else _F(0.25)
                 for k in range(3):
