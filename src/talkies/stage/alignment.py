@@ -20,6 +20,8 @@ from talkies.stage.texts import spoken_words
 #: Label of silence and breath between words.
 SILENCE = "SIL"
 _STEP = 0.01  # s, the aligner's frame
+#: The aligner hears 25.6 ms around the middle of each step but counts time from the window's start.
+_LAG = (0.0256 - _STEP) / 2
 _MARGIN = 0.2  # s of near-silence put around a clip: the model wants to hear silence first
 _PAUSES = frozenset({"<s>", "</s>", "<sil>", "(NULL)", "[NOISE]", "[SPEECH]"})
 
@@ -131,7 +133,7 @@ def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32]) -> No
 
 
 def _decode(pcm: bytes, words: str) -> tuple[list[tuple[str, float, float]], tuple[Word, ...]]:
-    """Two passes of the aligner: words, then phones. Phones in seconds of the padded sound, words without padding."""
+    """Two passes of the aligner: words, then phones. Seconds from the unpadded start."""
     decoder = _decoder()
     try:
         decoder.set_align_text(words)
@@ -145,9 +147,14 @@ def _decode(pcm: bytes, words: str) -> tuple[list[tuple[str, float, float]], tup
         ]
     except (RuntimeError, TypeError, ValueError) as error:
         raise AlignmentError(f"the aligner found no way through the sound: {error}") from error
-    phones = [(name, start * _STEP, (start + length) * _STEP) for *_, inner in found for name, start, length in inner]
+    shift = _LAG - _MARGIN
+    phones = [
+        (name, start * _STEP + shift, (start + length) * _STEP + shift)
+        for *_, inner in found
+        for name, start, length in inner
+    ]
     spans = tuple(
-        Word(name.split("(")[0], start * _STEP - _MARGIN, (start + length) * _STEP - _MARGIN)  # "(2)": a variant
+        Word(name.split("(")[0], start * _STEP + shift, (start + length) * _STEP + shift)  # "(2)": a variant
         for name, start, length, _ in found
         if name not in _PAUSES
     )
@@ -174,7 +181,7 @@ def _decoder() -> Any:
 
 
 def _merge(found: list[tuple[str, float, float]], duration: float) -> tuple[Phone, ...]:
-    """Padding off, clipped to the clip, neighbouring pauses joined, gaps filled with `SIL`."""
+    """Clipped to the clip, neighbouring pauses joined, gaps filled with `SIL`."""
     phones: list[Phone] = []
 
     def add(label: str, start: float, end: float) -> None:
@@ -188,7 +195,7 @@ def _merge(found: list[tuple[str, float, float]], duration: float) -> tuple[Phon
     now = 0.0
     for name, start, end in found:
         label = SILENCE if name in {"SIL", "+NSN+", "+SPN+"} else name
-        start, end = (min(max(t - _MARGIN, 0.0), duration) for t in (start, end))  # noqa: PLW2901
+        start, end = (min(max(t, 0.0), duration) for t in (start, end))  # noqa: PLW2901
         if start > now + 1e-6:
             add(SILENCE, now, start)
         add(label, max(start, now), end)
