@@ -53,3 +53,74 @@ def tracks(
     for done, filmed in film(out, people, first, tracks_per_person, settings, workers):
         rate = filmed * frames / (time.perf_counter() - began)
         typer.echo(f"{done} of {people} people, {filmed} new tracks, {rate:.0f} frames/s")
+
+
+@app.command()
+def render(
+    out: Annotated[Path, typer.Option(help="Folder for the shards; a run goes on where it stopped.")],
+    sets: Annotated[str, typer.Option("--set", help="Names of sets, separated by commas, or `all`.")] = "all",
+    clips: Annotated[int | None, typer.Option(min=1, help="Clips per set; the set's own number without it.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
+    texture: Annotated[int, typer.Option(min=128, max=4096, help="Texels of the face's picture.")] = 512,
+    speech_cache: Annotated[Path | None, typer.Option(help="Folder that keeps spoken sentences between runs.")] = None,
+    assets: Assets = None,
+) -> None:
+    """Make sets of clips with sound, labels and captions, as WebDataset shards with checksums and a datasheet."""
+    from talkies.stage.assets import AssetPack
+    from talkies.stage.clips import SETS
+    from talkies.stage.shards import write_set
+
+    names = list(SETS) if sets == "all" else [name.strip() for name in sets.split(",")]
+    unknown = [name for name in names if name not in SETS]
+    if unknown:
+        raise InputError(f"There is no set {unknown[0]}.", f"Choose from {', '.join(SETS)}, or all.")
+    folder = str(AssetPack.open(assets).root.resolve()) if assets is not None else ""
+    cache = str(speech_cache.resolve()) if speech_cache is not None else ""
+    for name in names:
+        for done, total in write_set(
+            out, name, clips, assets=folder, texture=texture, workers=workers, speech_cache=cache
+        ):
+            typer.echo(f"{name}: {done} of {total} shards")
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of `stage render` or `stage tracks`.")],
+    out: Annotated[Path, typer.Option(help="A picture (.png, .jpg) for a contact sheet, a video (.mp4) for a film.")],
+    name: Annotated[str, typer.Option(help="Only shards or tracks whose names begin so.")] = "",
+    count: Annotated[int, typer.Option(min=1, help="How many clips.")] = 24,
+    columns: Annotated[int, typer.Option(min=1, help="Clips per row.")] = 4,
+    moments: Annotated[int, typer.Option(min=1, help="Frames of each clip on a sheet.")] = 1,
+) -> None:
+    """A contact sheet or a side-by-side film of clips or tracks."""
+    from talkies.stage.show import contact_sheet, find_clips, save_picture, side_by_side
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".mp4"):
+        raise InputError(f"--out {out} is neither picture nor video.", "Name it .png, .jpg or .mp4.")
+    clips = find_clips(folder, count, name)
+    if out.suffix.lower() == ".mp4":
+        side_by_side(clips, columns, out)
+    else:
+        save_picture(contact_sheet(clips, columns, moments), out)
+    for clip in clips:
+        typer.echo(f"{clip.name}  {clip.caption}")
+
+
+@app.command()
+def bench(
+    people: Annotated[int, typer.Option(min=1, max=4, help="In the picture.")] = 2,
+    size: Annotated[str, typer.Option(help="Pixels, height x width.")] = "192x320",
+    workers: Annotated[int, typer.Option(min=1, help="Processes at the same time.")] = 1,
+    assets: Assets = None,
+) -> None:
+    """Measure how many frames per second this machine draws."""
+    from talkies.stage.speed import together
+
+    height, width = parse_size(size)
+    results = together(workers, people, height, width, str(assets.resolve()) if assets else "")
+    for number, (wall, processor, build) in enumerate(results):
+        typer.echo(
+            f"worker {number}: {wall:.1f} frames/s, {processor:.1f} per second of processor time, "
+            f"{build:.2f} s of processor time per figure"
+        )
+    typer.echo(f"together {sum(wall for wall, _, _ in results):.1f} frames/s ({people} people, {size})")

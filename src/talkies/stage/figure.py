@@ -460,6 +460,8 @@ def _bake_occlusion(figure: Figure, owners: list[tuple[int, Part]], body: BaseBo
         span = slice(start, start + len(part.vertices))
         value = open_sky[span]
         value = 0.25 + 0.75 * value if part.name == "hair" else 0.08 + 0.92 * value**0.85
+        if part.name in ("skin", "cloth"):  # arms move away from the body that shades them at rest
+            value = np.maximum(value, 0.8 * smoothstep(1.9, 2.5, np.abs(part.aux[:, 0])))
         if part.name == "skin":
             value = np.maximum(value, 0.75 * lips[part.base])
         given = figure.occlusion[span]

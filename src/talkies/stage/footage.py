@@ -93,7 +93,7 @@ def film(
     """
     _check_folder(folder, settings)
     done = filmed = 0
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_single_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
         jobs = [pool.submit(film_person, folder, seed, takes, settings) for seed in range(first, first + people)]
         for job in as_completed(jobs):
             filmed += job.result()
@@ -196,7 +196,7 @@ def _check_folder(folder: Path, settings: FootageSettings) -> None:
     scratch.replace(path)
 
 
-def _single_thread() -> None:
+def single_thread() -> None:
     """One thread per worker process, whatever the libraries would like."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"

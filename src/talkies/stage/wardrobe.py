@@ -30,10 +30,9 @@ def outfit_parts(
 ) -> tuple[list[Part], NDArray[np.bool_]]:
     """Clothes above the reference height `lowest`, and which body vertices `[N]` they hide."""
     hidden = np.zeros(len(body.vertices), bool)
-    fitting = _fitting(identity, pack)
-    if not fitting or pack is None:
+    name = garment_name(identity, pack)
+    if not name or pack is None:
         return [_shirt(identity, body, shaped, lowest)], hidden
-    name = fitting[int(identity.outfit.garment * len(fitting))]
     mesh = pack.load("clothes", name)
     reference, vertices = mesh.fit(body.reference), mesh.fit(shaped)
     hidden[mesh.hides] = True
@@ -63,6 +62,37 @@ def outfit_parts(
             )
         )
     return parts, hidden
+
+
+def garment_name(identity: Identity, pack: AssetPack | None) -> str:
+    """The pack's garment that the person wears, or "" for a home-made shirt."""
+    fitting = _fitting(identity, pack)
+    return fitting[int(identity.outfit.garment * len(fitting))] if fitting else ""
+
+
+#: What garments of the published pack are called; unknown ones are tops.
+_NOUNS: dict[str, str] = {
+    "": "T-shirt",
+    "male_casualsuit01": "shirt", "male_casualsuit02": "sweater", "male_casualsuit03": "polo shirt",
+    "male_casualsuit04": "sweater", "male_casualsuit05": "jacket", "male_casualsuit06": "T-shirt",
+    "male_elegantsuit01": "suit", "male_worksuit01": "pair of overalls",
+    "female_casualsuit01": "T-shirt", "female_casualsuit02": "top", "female_elegantsuit01": "blouse",
+    "female_sportsuit01": "sports top",
+}  # fmt: skip
+
+
+def outfit_words(identity: Identity, pack: AssetPack | None) -> str:
+    """What the person wears, with an article: "a striped red and white sweater"."""
+    outfit = identity.outfit
+    noun = _NOUNS.get(garment_name(identity, pack), "top")
+    colour, second, _ = outfit.colour_names
+    words = {
+        "plain": f"{colour} {noun}",
+        "melange": f"{colour} {noun}",
+        "striped": f"striped {colour} and {second} {noun}",
+        "checked": f"checked {colour} and {second} {noun}",
+    }[outfit.pattern]
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _tuck(body: BaseBody, shaped: Array, cloth: Array, triangles: Index) -> NDArray[np.bool_]:

@@ -1,0 +1,118 @@
+"""Looking at what was made: contact sheets and side-by-side films of clips and tracks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.domain.clip import FrameSize
+from talkies.domain.errors import InputError
+from talkies.media.staging import staged
+from talkies.media.video import VideoSettings, VideoWriter
+from talkies.stage.shards import read_clips
+
+Frames = NDArray[np.uint8]
+_GROUND = (118, 122, 128)
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something to look at: a name, `[F, H, W, 3]` uint8 frames, a line about it."""
+
+    name: str
+    frames: Frames
+    caption: str
+
+
+def find_clips(folder: Path, limit: int, name: str = "") -> list[Shown]:
+    """The first `limit` clips of the shards of a folder, or tracks where there are no shards.
+
+    Args:
+        folder: Of `talkies stage render` or `talkies stage tracks`. limit: At most. name: Shards that begin so.
+
+    Raises:
+        InputError: There is nothing.
+    """
+    shown: list[Shown] = []
+    for clip in _clips(folder, name):
+        shown.append(clip)
+        if len(shown) == limit:
+            break
+    if not shown:
+        raise InputError(f"There are no clips or tracks in {folder}.", "Make some: talkies stage render --out DIR")
+    return shown
+
+
+def _clips(folder: Path, name: str) -> Iterator[Shown]:
+    shards = sorted(folder.glob(f"{name}*.tar"))
+    for shard in shards:
+        for clip in read_clips(shard):
+            manifest = json.loads(clip["json"])
+            yield Shown(manifest["key"], decode_video(clip["mp4"]), manifest["captions"][0])
+    if not shards:
+        for path in sorted(folder.glob(f"{name}*.npy")):
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+            yield Shown(path.stem, on_ground(frames), "")
+
+
+def decode_video(data: bytes) -> Frames:
+    """All frames of an MP4, `[F, H, W, 3]` uint8."""
+    import io
+
+    import av
+
+    with av.open(io.BytesIO(data), "r") as container:
+        return np.stack([np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)])
+
+
+def on_ground(frames: Frames) -> Frames:
+    """Premultiplied RGBA `[F, H, W, 4]` over a grey ground."""
+    ground = np.array(_GROUND, np.float32)
+    out = np.empty((*frames.shape[:3], 3), np.uint8)
+    for k, frame in enumerate(frames):
+        hole = 1 - frame[..., 3:].astype(np.float32) / 255
+        out[k] = np.clip(frame[..., :3] + ground * hole + 0.5, 0, 255).astype(np.uint8)
+    return out
+
+
+def contact_sheet(clips: list[Shown], columns: int, moments: int = 1) -> Frames:
+    """Frames of many clips on one sheet, `[H, W, 3]`: `moments` evenly spread frames of each, side by side."""
+    cells = []
+    for clip in clips:
+        times = np.linspace(0.15, 0.85, moments) * (len(clip.frames) - 1)
+        cells.append(np.concatenate([clip.frames[round(float(t))] for t in times], axis=1))
+    height, width = max(c.shape[0] for c in cells), max(c.shape[1] for c in cells)
+    rows = -(-len(cells) // columns)
+    sheet = np.empty((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), np.uint8)
+    sheet[:] = _GROUND
+    for k, cell in enumerate(cells):
+        y, x = (k // columns) * (height + _GAP), (k % columns) * (width + _GAP)
+        sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    return sheet
+
+
+def save_picture(picture: Frames, path: Path) -> None:
+    """A sheet as PNG or JPEG, by the name's suffix."""
+    from PIL import Image
+
+    with staged(path) as scratch:
+        Image.fromarray(picture).save(scratch, quality=88)
+
+
+def side_by_side(clips: list[Shown], columns: int, path: Path, scale: float = 1.0) -> None:
+    """A silent film of many clips at once; short ones stop on their last frame."""
+    length = max(len(clip.frames) for clip in clips)
+    sheet = contact_sheet(clips, columns)
+    width, height = (round(side * scale / 2) * 2 for side in (sheet.shape[1], sheet.shape[0]))
+    with staged(path) as scratch, VideoWriter(scratch, FrameSize(width, height), VideoSettings()) as writer:
+        for time in range(length):
+            now = [Shown(c.name, c.frames[min(time, len(c.frames) - 1)][None], "") for c in clips]
+            picture = cv2.resize(contact_sheet(now, columns), (width, height), interpolation=cv2.INTER_AREA)
+            writer.write(np.asarray(picture, np.uint8)[None])
