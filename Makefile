@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The CPU build of torch: small, and enough for everything in this file. Set TORCH= to choose another.
 TORCH  ?= torch==2.13.0
-EXTRAS := dev,lora,gguf,gpu,stage,train,eval,provenance
+EXTRAS := dev,lora,gguf,gpu,stage,train,eval
 
-.PHONY: demo test test-all check fix clean
+.PHONY: help demo test test-all check fix clean
 .DEFAULT_GOAL := help
 
 help:
