@@ -89,7 +89,7 @@ def paired(baseline: Run, others: dict[str, Run], rounds: int) -> tuple[float, d
         run()
     times: list[dict[str, float]] = []
     for _ in range(rounds):
-        order = random.sample(sorted(runs), len(runs))  # noqa: S311
+        order = random.sample(sorted(runs), len(runs))
         times.append({name: cpu_seconds(runs[name]) for name in order})
     return (
         statistics.median(row[""] for row in times),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden files at
 
 
 def error(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest difference relative to the largest value."""
-    return float((actual - expected).abs().max() / expected.abs().max())
+    """Largest difference relative to the largest value; shown by `--log-cli-level=INFO`."""
+    relative = float((actual - expected).abs().max() / expected.abs().max())
+    logging.getLogger(__name__).info("largest difference: %.1e of the largest value", relative)
+    return relative
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Who speaks where: person localisation and L-RoPE for any number of people (MultiTalk, sections 3.2-3.3).
+"""Who speaks where: MultiTalk's adaptive person localisation and L-RoPE (arXiv 2505.22647), for any number of people.
 
 Every video token gets a *label*, a real number, from the person it belongs to; every audio token gets the label of the
 person it comes from. The labels are positions of a one-dimensional rotary embedding, so a video token attends most to
@@ -54,7 +54,7 @@ def check_person_tokens(tokens: torch.Tensor) -> None:
         raise InputError(
             f"The mask of person {person + 1} covers no token of the first frame (sample {sample + 1} of "
             f"{tokens.shape[0]}, {tokens.shape[-1]} tokens).",
-            "Give a larger region: it must contain the centre of at least one patch.",
+            "Give a larger region: a token takes its mask from one point of its patch.",
         )
 
 
@@ -76,7 +76,7 @@ def person_attention_map(query: torch.Tensor, key: torch.Tensor, tokens: torch.T
     # On the CPU fused attention wants values as wide as the keys, and builds the full matrix otherwise.
     width = key.shape[-1] if key.device.type == "cpu" else _VALUE_ALIGNMENT
     value = F.pad(tokens.mT, (0, -classes % width)).to(key.dtype)  # [B, R, >= N+1]
-    value = value[:, :, None].expand(-1, -1, key.shape[2], -1)  # [B, R, H, >= N+1]
+    value = value[:, :, None].expand(-1, -1, key.shape[2], -1).contiguous()  # [B, R, H, >= N+1]; kernels want strides
     parts = value.split(key.shape[-1], dim=-1)
     mass = [dispatch_attention_fn(query, key, part, backend=AttentionBackendName.NATIVE) for part in parts]
     return _mean_over_masks(torch.cat(mass, dim=-1)[..., :classes], tokens)
@@ -100,6 +100,7 @@ def attention_with_person_map(
     Returns:
         `[B, S, H, D]` and the map `[B, N+1, S]` in float32.
     """
+    query, key = query.type_as(value), key.type_as(value)  # autocast leaves normalised states in float32
     classes, frame, dim = tokens.shape[1], tokens.shape[2], query.shape[-1]
     room = (0, classes + -classes % _VALUE_ALIGNMENT)
     masks = F.pad(tokens.mT, (0, -classes % _VALUE_ALIGNMENT)).to(value.dtype)  # [B, R, room]

@@ -45,7 +45,7 @@ Rotary = tuple[torch.Tensor, torch.Tensor]
 
 
 def window_audio(features: torch.Tensor, window: int = 5, start: int = 0, stop: int | None = None) -> torch.Tensor:
-    """Gives every frame the features of its neighbours (section 3.1: the context window).
+    """Gives every frame the features of its neighbours (MultiTalk's context window).
 
     Args:
         features: `[..., F, S, C]`: frames, stacked encoder layers, channels.
@@ -69,7 +69,7 @@ def window_audio(features: torch.Tensor, window: int = 5, start: int = 0, stop: 
 
 
 class AudioProjector(nn.Module):
-    """The audio adapter: windows of speech features become a few tokens per person and latent frame (section 3.1).
+    """MultiTalk's audio adapter: windows of speech features become a few tokens per person and latent frame.
 
     Latent frame 0 covers one video frame and uses its whole window. A later latent frame covers `stride` video frames
     and takes, of their windows: the first frame's slots up to the centre, the centre of those between, and the last
