@@ -278,11 +278,12 @@ def test_missing_parts_are_named(picture: Image.Image) -> None:
 @pytest.mark.parametrize("broken", ["transformer", "vae"])
 def test_nan_stops_with_its_place(picture: Image.Image, broken: str) -> None:
     pipeline = reference_pipeline()
-    part = pipeline.transformer.proj_out if broken == "transformer" else pipeline.vae.decoder.pixels
+    part = pipeline.transformer.proj_out if broken == "transformer" else pipeline.vae
 
     def spoil_late(_pipeline: MultiTalkPipeline, step: int, _timestep: float, tensors: dict) -> dict:
         if step == 2:  # the first step of the second segment
-            part.bias.fill_(float("nan"))
+            for parameter in part.parameters():
+                parameter.fill_(float("nan"))
         return tensors
 
     with pytest.raises(NumericalError, match="segment 2 of 2") as caught:

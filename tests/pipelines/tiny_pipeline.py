@@ -104,8 +104,10 @@ def reference_pipeline() -> MultiTalkPipeline:
     """The small model's kinds of parts: no image tokens, an autoencoder that sees the reference."""
     torch.manual_seed(0)
     vae = AutoencoderReference(latent_channels=12, reference_channels=8, widths=(8, 8, 16))
-    for head in (vae.decoder.flow, vae.decoder.pixels, vae.decoder.mask):  # zero at the start of training
-        torch.nn.init.normal_(head.weight, std=0.1)
+    with torch.no_grad():
+        for weights in (*vae.parameters(), *vae.buffers()):
+            if not weights.any():  # as at the start of training, when nothing moves yet
+                weights.normal_(std=0.1)
     pipeline = MultiTalkPipeline(
         tokenizer=tiny_tokenizer(),
         text_encoder=tiny_text_encoder(),

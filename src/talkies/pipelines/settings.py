@@ -62,7 +62,7 @@ class GenerationSettings:
     hand_over: Literal["latents", "pixels"] = "latents"
     known_latents: Literal["renoised", "clean"] = "renoised"
     latent_sink: bool = False
-    colour_strength: float = 0.0
+    colour_strength: float = 1.0
     colour_feedback: bool = False
     image_tokens: Literal["reference", "previous"] = "reference"
 

@@ -52,16 +52,18 @@ def match_colours(frames: Tensor, reference: Tensor, strength: float) -> Tensor:
     """
     if strength == 0:
         return frames
-    pixels = (frames.transpose(1, 2) + 1) / 2  # [B, F, 3, H, W]
+    target = rgb_to_lab((reference + 1) / 2)  # [B, 3, H', W']
+    mean, spread = target.mean((-2, -1), keepdim=True), target.std((-2, -1), correction=0, keepdim=True)
+    # Frame by frame also to hold one frame's colour spaces in memory at a time.
+    return torch.stack([_match_frame(frame, mean, spread, strength) for frame in frames.unbind(2)], dim=2)
+
+
+def _match_frame(frame: Tensor, mean: Tensor, spread: Tensor, strength: float) -> Tensor:
+    """``[B, 3, H, W]`` in [-1, 1] with mean and spread of L*a*b* ``[B, 3, 1, 1]``."""
+    pixels = (frame + 1) / 2
     lab = rgb_to_lab(pixels)
-    target = rgb_to_lab((reference + 1) / 2)[:, None]  # [B, 1, 3, H', W']
-    spread = lab.std((-2, -1), correction=0, keepdim=True)
+    own = lab.std((-2, -1), correction=0, keepdim=True)
     # A channel without any spread has nothing to scale.
-    scale = torch.where(
-        spread > 1e-8,
-        target.std((-2, -1), correction=0, keepdim=True) / spread.clamp_min(1e-8),
-        torch.ones_like(spread),
-    )
-    matched = (lab - lab.mean((-2, -1), keepdim=True)) * scale + target.mean((-2, -1), keepdim=True)
-    blended = torch.lerp(pixels, lab_to_rgb(matched), strength)
-    return (blended * 2 - 1).clamp(-1, 1).transpose(1, 2)  # [B, 3, F, H, W]
+    scale = torch.where(own > 1e-8, spread / own.clamp_min(1e-8), torch.ones_like(own))
+    matched = lab_to_rgb((lab - lab.mean((-2, -1), keepdim=True)) * scale + mean)
+    return (torch.lerp(pixels, matched, strength) * 2 - 1).clamp(-1, 1)
