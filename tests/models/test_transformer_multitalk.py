@@ -154,6 +154,7 @@ def _replace(case, **changed: torch.Tensor | None) -> list[torch.Tensor | None]:
         ({"audio": torch.zeros(1, 2, 6, 5, 2, 3)}, r"expected \[1, people, 5, 5, 2, 3\]"),
         ({"audio": torch.zeros(1, 2, 5, 3, 2, 3)}, r"expected \[1, people, 5, 5, 2, 3\]"),
         ({"audio": torch.zeros(2, 2, 5, 5, 2, 3)}, r"expected \[1, people, 5, 5, 2, 3\]"),
+        ({"audio": torch.zeros(5)}, r"audio_hidden_states is \[5\]"),
         ({"masks": None}, r"person_masks is None; 2 people need \[1, 3, H, W\]"),
         ({"masks": torch.ones(1, 2, 6, 8)}, r"person_masks is \[1, 2, 6, 8\]; 2 people need"),
         ({"masks": torch.tensor([1.0, 0, 1])[None, :, None, None].expand(1, 3, 6, 8)}, "mask of person 2 covers no"),

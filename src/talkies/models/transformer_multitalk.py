@@ -541,8 +541,8 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         frame and the tables of the audio tokens' labels."""
         if windows is None:
             return None, None, None
-        batch, people = hidden_states.shape[0], windows.shape[1]
-        _check_audio(windows, batch, hidden_states.shape[2], self.config)
+        _check_audio(windows, hidden_states, self.config)
+        batch, people = windows.shape[:2]
         tokens = self.audio_projector(windows.to(hidden_states))  # [B, P, T', A, audio_dim]
         tokens = tokens.unflatten(2, (grid[0], -1)).transpose(1, 2)  # [B, T, P, T'/T, A, audio_dim]
         tokens = tokens.flatten(2, 4).to(hidden_states)  # [B, T, P A, audio_dim]
@@ -599,7 +599,8 @@ def _check_conditions(
         )
 
 
-def _check_audio(windows: torch.Tensor, batch: int, latent_frames: int, config: Any) -> None:
+def _check_audio(windows: torch.Tensor, hidden_states: torch.Tensor, config: Any) -> None:
+    batch, _, latent_frames = hidden_states.shape[:3]
     frames = config.vae_scale_factor_temporal * (latent_frames - 1) + 1
     each = (config.audio_window, config.audio_blocks, config.audio_channels)
     if windows.ndim != 6 or windows.shape[1] < 1 or (windows.shape[0], *windows.shape[2:]) != (batch, frames, *each):
