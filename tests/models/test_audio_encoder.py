@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from talkies.domain.errors import InputError
-from talkies.models.audio_encoder import SpeechEncoder, SpeechTrack, Wav2Vec2SpeechEncoder
+from talkies.models.audio_encoder import SpeechEncoder, SpeechTrack, Wav2Vec2SpeechEncoder, release_pages
+from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 
 RATE = 16_000
 
@@ -124,6 +125,29 @@ def test_memory_mapped_waveform(encoder: Wav2Vec2SpeechEncoder, tmp_path) -> Non
     waveform.tofile(tmp_path / "track.f32")
     mapped = np.memmap(tmp_path / "track.f32", dtype=np.float32, mode="r")
     assert torch.equal(encoder.encode_speech(mapped, 50), encoder.encode_speech(torch.from_numpy(waveform), 50))
+    for mode in ("r", "r+", "c"):
+        part = np.memmap(tmp_path / "track.f32", dtype=np.float32, mode=mode)[100:]
+        if mode == "c":
+            part[0] = 5.0
+        before = part.copy()
+        release_pages(part)
+        np.testing.assert_array_equal(part, before)  # in the file, or left alone
+
+
+def test_encoder_without_ranges_gets_pieces() -> None:
+    """The small model's encoder, which knows nothing of tracks: pieces with context, the same whenever asked."""
+    torch.manual_seed(0)
+    encoder = WhisperSpeechEncoder(
+        hidden_size=16, num_layers=1, num_heads=2, tapped_layers=(1,), head_channels=8, feature_channels=4
+    ).eval()
+    assert isinstance(encoder, SpeechEncoder)
+    track, again = SpeechTrack(encoder, voice(8), 200), SpeechTrack(encoder, voice(8), 200)
+    track._step = again._step = track.piece_frames = again.piece_frames = 80
+    frames = track.frames(60, 180)
+    assert frames.shape == (120, 2, 4)
+    torch.testing.assert_close(frames[60:], again.frames(120, 180))
+    whole = encoder.encode_speech(torch.from_numpy(voice(8)), 200)[60:180]
+    assert (frames - whole).abs().mean() < 0.1 * whole.abs().mean()
 
 
 @pytest.mark.parametrize("waveform", [np.zeros((2, 100), np.float32), np.full(16000, np.nan, np.float32)])

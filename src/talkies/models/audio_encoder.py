@@ -6,6 +6,7 @@ transformer encoder, and all hidden layers are kept: ``[frames, layers, channels
 
 from __future__ import annotations
 
+import mmap
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -274,6 +275,7 @@ class SpeechTrack:
     def _piece(self, number: int) -> Tensor:
         if number not in self._pieces:
             self._pieces[number] = self._encode(number * self._step).float().cpu()
+            release_pages(self._waveform)
             while len(self._pieces) > self.kept_pieces:
                 self._pieces.popitem(last=False)
         self._pieces.move_to_end(number)
@@ -322,6 +324,20 @@ class _Samples:
         """All samples, ``size`` at a time."""
         for begin in range(0, self._length, size):
             yield self.read(begin, min(begin + size, self._length))
+
+
+def release_pages(waveform: Waveform) -> None:
+    """Gives the memory of a mapped file that was read back to the system; it stays on the disk. Else does nothing.
+
+    Hours of sound would otherwise fill the memory as they are read, page by page.
+    """
+    # "c" maps private copies, which would be lost.
+    if isinstance(waveform, np.memmap) and waveform.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
+        base: Any = waveform
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

@@ -104,12 +104,14 @@ class ReferenceConditioning:
 
     def __init__(self, vae: Any, reference: Tensor, device: torch.device) -> None:
         self._vae = vae
-        self._device = device
+        # Small, and not run through forward, which is where offloading would bring it to the run's device.
+        self._vae_device = vae.device
         self._scale = _LatentScale(vae.config.latents_mean, vae.config.latents_std, device)
         self.reference = reference.to(device, torch.float32)
         frame = self.reference[:, :, None]
         self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
-        self._features = vae.encode_reference(self.reference).float()  # [B, c_ref, h, w]
+        self._vae_reference = self.reference.to(vae.device)
+        self._features = vae.encode_reference(self._vae_reference).float().to(device)  # [B, c_ref, h, w]
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         """``(z, T, h, w)``."""
@@ -117,9 +119,9 @@ class ReferenceConditioning:
 
     def encode(self, clip: Clip) -> Tensor:
         """``[B, z, T, h, w]``, unit scale."""
-        flow = None if clip.flow is None else clip.flow.to(self._device)
-        posterior = self._vae.encode(clip.frames.to(self._device), self.reference, flow).latent_dist
-        return self._scale.to_unit(posterior.mode())
+        flow = None if clip.flow is None else clip.flow.to(self._vae_device)
+        posterior = self._vae.encode(clip.frames.to(self._vae_device), self._vae_reference, flow).latent_dist
+        return self._scale.to_unit(posterior.mode().to(self.reference.device))
 
     def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:
         """Mask, given latents and reference features, ``[B, 4 + z + c_ref, T, h, w]``."""
@@ -130,7 +132,7 @@ class ReferenceConditioning:
 
     def decode(self, latents: Tensor) -> Clip:
         """4(T-1)+1 frames, and the flow they were warped with."""
-        decoded = self._vae.decode(self._scale.from_unit(latents), self.reference)
+        decoded = self._vae.decode(self._scale.from_unit(latents).to(self._vae_device), self._vae_reference)
         return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from talkies.domain.clip import MAX_SIDE, CoverCrop, FrameSize, frames_for
 from talkies.domain.errors import InputError
 from talkies.media.image import fill_frame, frame_coordinates
-from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform
+from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform, release_pages
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.segments import SegmentPlan
 from talkies.sampling.settings import SamplingSettings
@@ -246,7 +246,9 @@ def fingerprint(request: GenerationRequest, plan: GenerationPlan, *configs: Mapp
     """
     digest = hashlib.sha256()
     settings = request.settings and dataclasses.asdict(request.settings)
-    described = [settings, dataclasses.asdict(plan), [dict(config) for config in configs]]
+    # Names with an underscore say where a model came from, and in no fixed order.
+    models = [{name: value for name, value in config.items() if name[0] != "_"} for config in configs]
+    described = [settings, dataclasses.asdict(plan), models]
     digest.update(json.dumps(described, sort_keys=True, default=str).encode())
     for field in dataclasses.fields(request):
         if field.name != "settings":
@@ -267,6 +269,7 @@ def _digest(digest: Any, value: Any) -> None:
         digest.update(f"{value.dtype}{value.shape}".encode())
         for start in range(0, len(value), 1 << 20):  # an hour of sound stays on the disk
             digest.update(np.ascontiguousarray(value[start : start + (1 << 20)]).data)
+        release_pages(value)
     elif isinstance(value, (list, tuple)):
         for item in value:
             _digest(digest, item)
