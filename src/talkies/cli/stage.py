@@ -106,6 +106,21 @@ def show(
         typer.echo(f"{clip.name}  {clip.caption}")
 
 
+@app.command(name="film")
+def film_clip(
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .mp4, .webm or .gif.")],
+    set_name: Annotated[str, typer.Option("--set", help="Set the clip is of.")] = "test-dual",
+    index: Annotated[int, typer.Option(min=0, help="Number of the clip.")] = 0,
+    scale: Annotated[float, typer.Option(min=0.1, max=8, help="Size, in the set's own.")] = 2.0,
+    assets: Assets = None,
+) -> None:
+    """Film one clip with sound, to watch: e.g. `talkies stage film -o duo.mp4`."""
+    from talkies.stage.screening import screen
+
+    clip = screen(set_name, index, scale, out, assets)
+    typer.echo(f"{out}: {clip.captions[0]}")
+
+
 @app.command()
 def bench(
     people: Annotated[int, typer.Option(min=1, max=4, help="In the picture.")] = 2,
@@ -124,3 +139,21 @@ def bench(
             f"{build:.2f} s of processor time per figure"
         )
     typer.echo(f"together {sum(wall for wall, _, _ in results):.1f} frames/s ({people} people, {size})")
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder of `stage render` or `stage tracks`.")],
+    frames: Annotated[int, typer.Option(min=1, help="Random frames in which faces are looked for.")] = 500,
+    name: Annotated[str, typer.Option(help="Only shards or tracks whose names begin so.")] = "",
+) -> None:
+    """Check clips or tracks: are faces found, lips shut on p, b and m, listeners quiet?"""
+    from talkies.stage.check import check as examine
+
+    found = examine(folder, frames, name=name)
+    typer.echo(f"faces found: {100 * found.found / found.faces:.1f} % of {found.faces}, {found.extra} false")
+    if found.closures:
+        typer.echo(f"lips closed on p, b, m: {100 * found.closed / found.closures:.1f} % of {found.closures}")
+    if found.speaking:
+        ratio = 100 * found.silent / found.speaking
+        typer.echo(f"lip opening of silent people: {ratio:.2f} % of that of speakers")
