@@ -172,7 +172,7 @@ def resolve_paths(conversation: Conversation, folders: list[Path]) -> Conversati
         try:
             for candidate in tried:
                 if candidate.is_file():
-                    return candidate.resolve()
+                    return candidate.absolute()
             folder = next((candidate for candidate in tried if candidate.exists()), None)
         except OSError as error:
             raise InputError(f"The path of {what} cannot be used: {error.strerror or error}.") from None

@@ -169,7 +169,8 @@ class _Container:
         from av.video import reformatter
 
         codec, pixels, options = {
-            "mp4": ("libx264", "yuv420p", {"crf": str(settings.crf), "preset": "medium"}),
+            # No mbtree: with AVX-512 it reads memory it never wrote, and equal frames would not give equal bytes.
+            "mp4": ("libx264", "yuv420p", {"crf": str(settings.crf), "preset": "medium", "x264-params": "mbtree=0"}),
             "webm": ("libvpx-vp9", "yuv420p", {"crf": str(settings.crf + 8), "b": "0", "cpu-used": "4", "row-mt": "1"}),
             "gif": ("gif", "pal8", {}),
         }[settings.format]
