@@ -15,6 +15,7 @@ import pytest
 from talkies.domain.errors import InputError
 from talkies.stage import clips as clips_module
 from talkies.stage import tracks
+from talkies.stage.check import check
 from talkies.stage.clips import SETS, SetSpec, make_clip, plan_clip
 from talkies.stage.figure import Figure
 from talkies.stage.footage import LABELS, FootageSettings, film_person
@@ -94,6 +95,16 @@ def test_shards_are_written_once_and_read_back(tmp_path: Path, monkeypatch: pyte
     assert contact_sheet(shown, 2, 2).shape == (64, 2 * 128 + 2, 3)
     side_by_side(shown, 2, tmp_path / "film.mp4")
     assert (tmp_path / "film.mp4").stat().st_size > 1000
+
+
+def test_checks_count_what_is_there(tmp_path: Path) -> None:
+    film_person(tmp_path, 3, 4, FootageSettings(frames=12, height=128, width=128, texture=128))
+    findings = check(tmp_path, frames=6)
+    assert findings.faces == findings.found == 6
+    assert findings.closed <= findings.closures
+    assert findings.silent < 0.05 * findings.speaking
+    with pytest.raises(InputError, match="no clips or tracks"):
+        check(tmp_path / "empty")
 
 
 def test_test_sets_share_nothing_with_training_sets() -> None:

@@ -169,7 +169,10 @@ def _cast(spec: SetSpec, number: int, index: int, per_shard: int, rng: np.random
 def _wish(spec: SetSpec, framing: Framing, frames: int, rng: np.random.Generator) -> tuple[GestureName, ...]:
     """Gestures of one person that can be seen and fit into the clip; talkers' lips must stay visible."""
     room = frames / FPS - 0.1
-    possible = [g for g in GESTURES if shortest_time(g) < room and (framing == "waist-up" or g not in ARM_GESTURES)]
+    near = framing != "waist-up"
+    crowded: set[GestureName] = {"lean"} if near and spec.people > 1 else set()  # they would hide each other
+    possible = [g for g in GESTURES if shortest_time(g) < room and g not in crowded]
+    possible = [g for g in possible if not near or g not in ARM_GESTURES]
     if not possible or rng.random() >= spec.gestures:
         return ()
     first = possible[int(rng.integers(len(possible)))]
@@ -212,7 +215,7 @@ def make_clip(
             for identity, style, track, own in zip(identities, styles, moved, gestures, strict=True)
         ),
         place=background.place,
-        light=plan.light.name if plan.light.name != "studio" else "studio light",
+        light=plan.light.name,
         framing=plan.layout.framing,
         pattern=pattern,
     )
