@@ -135,6 +135,7 @@ def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32]) -> No
 def _decode(pcm: bytes, words: str) -> tuple[list[tuple[str, float, float]], tuple[Word, ...]]:
     """Two passes of the aligner: words, then phones. Seconds from the unpadded start."""
     decoder = _decoder()
+    decoder.reinit_feat()  # or a long clip before this one would move a boundary here and there
     try:
         decoder.set_align_text(words)
         _feed(decoder, pcm)

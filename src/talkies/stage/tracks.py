@@ -25,6 +25,8 @@ from talkies.stage.voices import Engine, Register, Voice, available_engines, ava
 
 WINDOWS = 6
 _ATTEMPTS = 20
+#: Part of the names of kept utterances: raise it when voices, texts or alignment change.
+_CATALOGUE = 2
 #: How often each engine speaks, relative to the others present; Kokoro sounds best and costs most.
 _SHARES: dict[Engine, float] = {"flite": 1.0, "espeak-ng": 1.0, "kokoro": 0.5}
 
@@ -140,7 +142,7 @@ def _utterance(
     engines: tuple[Engine, ...],
     cache_dir: Path | None,
 ) -> Speech:
-    key = repr((number, split, register, sentences, engines))
+    key = repr((_CATALOGUE, number, split, register, sentences, engines))
     kept = cache_dir / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz" if cache_dir else None
     if kept is not None and kept.exists():
         return load_speech(kept)
