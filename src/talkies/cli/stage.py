@@ -106,6 +106,26 @@ def show(
         typer.echo(f"{clip.name}  {clip.caption}")
 
 
+@app.command()
+def people(
+    out: Annotated[Path, typer.Option(help="The picture, .png or .jpg.")],
+    first: Annotated[int, typer.Option(min=0, help="Seed of the first person; from 1000000 on: test people.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many people.")] = 40,
+    columns: Annotated[int, typer.Option(min=1, help="People per row.")] = 8,
+    side: Annotated[int, typer.Option(min=32, max=1024, help="Pixels per portrait.")] = 128,
+    assets: Assets = None,
+) -> None:
+    """Portraits of people by their seeds."""
+    from talkies.stage.show import contact_sheet, portraits, save_picture
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"--out {out} is no picture.", "Name it .png or .jpg.")
+    shown = portraits(first, count, side, assets)
+    save_picture(contact_sheet(shown, columns), out)
+    for person in shown:
+        typer.echo(f"{person.name}  {person.caption}")
+
+
 @app.command(name="film")
 def film_clip(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .mp4, .webm or .gif.")],

@@ -341,7 +341,8 @@ def _outfit(rng: np.random.Generator, age: float) -> Outfit:
     main, second, third = (names[int(k)] for k in rng.choice(len(names), 3, replace=False))
     if rng.random() < 0.45:  # shirts under jackets are mostly light
         second = "white" if rng.random() < 0.6 else "light blue"
-        third = third if third != second else "navy"
+        second = second if second != main else "navy"
+        third = third if third != second else "grey"
     frames: tuple[Colour, ...] = ((0.04, 0.04, 0.045), (0.22, 0.11, 0.06), (0.45, 0.42, 0.38), (0.30, 0.05, 0.08))
     return Outfit(
         garment=float(rng.random()),

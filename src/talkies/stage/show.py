@@ -15,6 +15,7 @@ from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
 from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter
+from talkies.stage.assets import AssetPack
 from talkies.stage.shards import read_clips
 
 Frames = NDArray[np.uint8]
@@ -96,6 +97,36 @@ def contact_sheet(clips: list[Shown], columns: int, moments: int = 1) -> Frames:
         y, x = (k // columns) * (height + _GAP), (k % columns) * (width + _GAP)
         sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
     return sheet
+
+
+def portraits(first: int, count: int, side: int, assets: Path | None = None) -> list[Shown]:
+    """People by their seeds, each in another light and attitude: one square frame of `side` pixels each."""
+    from talkies.stage.background import Background
+    from talkies.stage.camera import Camera
+    from talkies.stage.clips import person_words
+    from talkies.stage.figure import Figure
+    from talkies.stage.identity import Identity
+    from talkies.stage.light import Light
+    from talkies.stage.motion import Style
+    from talkies.stage.renderer import Actor, Placement
+    from talkies.stage.scene import Scene, shoot
+    from talkies.stage.tracks import listen
+
+    pack = AssetPack.open(assets) if assets is not None else None
+    shown = []
+    for seed in range(first, first + count):
+        rng = np.random.default_rng([0x90, seed])
+        identity = Identity.sample(seed)
+        style = Style.sample(rng)
+        track = listen(seed, 1, "idle", float(rng.uniform(-25, 25)), style)
+        figure = Figure.build(identity, assets, texture=512)
+        actor = Actor(figure, track.performance, Placement(yaw=float(rng.uniform(-12, 12))))
+        background = Background.sample(rng, side, side)
+        scene = Scene((actor,), Camera.framing((0.0, 0.15, 0.0), 3.6), Light.sample(rng), background)
+        words = person_words(identity, pack, style, "idle", ())
+        looks = ", ".join((words.sex, f"{words.age:.0f}", words.hair, words.wears, *words.features))
+        shown.append(Shown(f"{seed}", shoot(scene).frames, looks))
+    return shown
 
 
 def save_picture(picture: Frames, path: Path) -> None:
