@@ -15,7 +15,7 @@ from talkies.domain.errors import InputError
 from talkies.training import checkpoint as files
 from talkies.training.batches import collate
 from talkies.training.config import ObjectiveSection, parse_recipe
-from talkies.training.memory import MemoryPlan, check_memory, plan_memory
+from talkies.training.memory import MemoryPlan, check_memory, outline, plan_memory
 from talkies.training.parallelize import World
 from talkies.training.report import RunLog, draw_curves, read_log
 from talkies.training.shards import LatentCache
@@ -59,18 +59,18 @@ def test_the_log_forgets_what_a_killed_run_did_after_its_checkpoint(tmp_path: Pa
 
 def test_the_memory_plan_counts_what_is_there() -> None:
     recipe = parse_recipe(recipe_values(Path("cache")), "test")
-    system = build_system(recipe)
+    system, outlined = build_system(recipe), outline(recipe)
     batch = collate([make_sample(n) for n in range(4)], CONTEXT, 5, None)
-    plan = plan_memory(recipe, system, batch, ALONE)
+    plan = plan_memory(recipe, outlined, batch, ALONE)
     values = sum(parameter.numel() for parameter in system.parameters())
     assert (plan.trained, plan.frozen, plan.parameters, plan.optimizer) == (values, 0, 4 * values, 8 * values)
-    double = plan_memory(recipe, system, collate([make_sample(n) for n in range(8)], CONTEXT, 5, None), ALONE)
+    double = plan_memory(recipe, outlined, collate([make_sample(n) for n in range(8)], CONTEXT, 5, None), ALONE)
     assert 1.7 < double.activations / plan.activations < 2.2
     assert plan.flops == pytest.approx(double.flops, rel=0.02)
-    half = plan_memory(recipe, system, batch, World(0, 2, torch.device("cpu"), sharded=True))
+    half = plan_memory(recipe, outlined, batch, World(0, 2, torch.device("cpu"), sharded=True))
     assert half.optimizer == plan.optimizer // 2
     model = recipe.model.model_copy(update={"gradient_checkpointing": True})
-    saving = plan_memory(recipe.model_copy(update={"model": model}), system, batch, ALONE)
+    saving = plan_memory(recipe.model_copy(update={"model": model}), outlined, batch, ALONE)
     assert saving.activations < plan.activations
 
 
@@ -90,7 +90,7 @@ def test_the_estimate_of_activations_is_what_autograd_keeps() -> None:
         output = system(batch)
     measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     assert output.requires_grad
-    assert plan_memory(recipe, system, batch, ALONE).activations == pytest.approx(measured, rel=0.1)
+    assert plan_memory(recipe, outline(recipe), batch, ALONE).activations == pytest.approx(measured, rel=0.1)
 
 
 def test_a_run_that_cannot_fit_is_refused() -> None:

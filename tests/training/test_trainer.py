@@ -168,6 +168,7 @@ def test_it_learns(cache_root: Path, tmp_path: Path) -> None:
 def test_audio_only_moves_audio_only(cache_root: Path, tmp_path: Path) -> None:
     base = train(recipe_values(cache_root), tmp_path / "base").folder / "export" / "transformer"
     values = recipe_values(cache_root) | {"train": "audio", "model": {"path": str(base)}}
+    values["machine"]["precision"] = "bf16"
     before = load_file(base / "diffusion_pytorch_model.safetensors")
     train(values, tmp_path / "audio")
     after = load_file(tmp_path / "audio/export/transformer/diffusion_pytorch_model.safetensors")

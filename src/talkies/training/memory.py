@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from talkies.domain.errors import InputError
 from talkies.training.batches import Batch, drop_audio
-from talkies.training.config import Recipe
+from talkies.training.config import ModelSection, Recipe, TextEncoderSection
+from talkies.training.optim import is_block_matrix
 from talkies.training.parallelize import World
-from talkies.training.system import TrainingSystem, build_system, trained_parameters
+from talkies.training.system import TrainingSystem, build_system, read_config, trained_parameters
 
 _MIB = 2**20
 
@@ -65,94 +67,118 @@ class MemoryPlan:
         ]
 
 
-def plan_memory(recipe: Recipe, system: TrainingSystem, batch: Batch, world: World) -> MemoryPlan:
+@dataclass(frozen=True)
+class Outline:
+    """The networks of a recipe as shapes without data.
+
+    Attributes:
+        mode: Under which they compute.
+        system: The networks; parameters that a LoRA would add are missing.
+    """
+
+    mode: FakeTensorMode
+    system: TrainingSystem
+
+
+def outline(recipe: Recipe) -> Outline:
+    """Builds the networks without memory for weights; of an existing model only `config.json` is read.
+
+    Raises:
+        InputError: A path or a configuration cannot be used.
+    """
+    update: dict[str, object] = {}
+    if recipe.model.path is not None:
+        names = read_config(recipe.model.path)
+        update["model"] = ModelSection(config={k: v for k, v in names.items() if not k.startswith("_")})
+    if recipe.text_encoder is not None and recipe.text_encoder.path is not None:
+        names = read_config(recipe.text_encoder.path)
+        update["text_encoder"] = TextEncoderSection(config=names, train=recipe.text_encoder.train)
+    if recipe.train == "lora":  # peft cannot work without data
+        update["train"] = "all"
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        return Outline(mode, build_system(recipe.model_copy(update=update)))
+
+
+def plan_memory(recipe: Recipe, outlined: Outline, batch: Batch, world: World) -> MemoryPlan:
     """Estimates from shapes alone.
 
-    The activations come from a forward pass over fake tensors (shapes without data) that counts what autograd keeps;
-    the person map, which keeps nothing, is left out.
+    The activations come from a forward pass without data that counts what autograd keeps; the person map, which keeps
+    nothing, is left out. For a LoRA they are those of training everything, a little more than it needs.
 
     Args:
         recipe: The run.
-        system: Its networks, before sharding.
+        outlined: Its networks.
         batch: One batch of a process, for its shapes.
         world: The processes.
     """
+    system = outlined.system
     trained = trained_parameters(system)
-    values = sum(parameter.numel() for parameter in trained.values())
     stored = sum(parameter.numel() * parameter.element_size() for parameter in system.parameters())
-    held = 4 * values
-    share = world.size if world.sharded else 1
+    if recipe.train == "lora":
+        adapted = _lora_values(recipe, system.transformer)
+        values = adapted + sum(value.numel() for name, value in trained.items() if name.startswith("text_encoder."))
+        frozen = sum(parameter.numel() for parameter in system.transformer.parameters())
+        stored = 4 * values + frozen * (2 if recipe.machine.precision == "bf16" else 4)
+    else:
+        values = sum(parameter.numel() for parameter in trained.values())
+        frozen = sum(parameter.numel() for parameter in system.parameters()) - values
     # Muon keeps one value per matrix entry, AdamW two per value
-    matrices = 0
-    if recipe.optimizer.name == "muon":
-        from talkies.training.optim import is_block_matrix
-
-        matrices = sum(value.numel() for name, value in trained.items() if is_block_matrix(name, value))
-    activations, flops = _count_activations(recipe, batch)
+    muon = recipe.optimizer.name == "muon"
+    matrices = sum(value.numel() for name, value in trained.items() if is_block_matrix(name, value)) if muon else 0
+    share = world.size if world.sharded else 1
+    activations, flops = _count_activations(recipe, outlined, batch)
     return MemoryPlan(
         trained=values,
-        frozen=sum(parameter.numel() for parameter in system.parameters()) - values,
+        frozen=frozen,
         parameters=stored // share,
-        gradients=held // share,
-        optimizer=(2 * held - 4 * matrices) // share,
-        averages=held // share if recipe.ema else 0,
+        gradients=4 * values // share,
+        optimizer=4 * (2 * values - min(matrices, values)) // share,
+        averages=4 * values // share if recipe.ema else 0,
         activations=activations,
         flops=flops,
     )
 
 
-def _count_activations(recipe: Recipe, batch: Batch) -> tuple[int, int]:
+def _lora_values(recipe: Recipe, transformer: torch.nn.Module) -> int:
+    """Entries of the low-rank factors."""
+    layers = [
+        module
+        for name, module in transformer.named_modules()
+        if isinstance(module, torch.nn.Linear) and any(f".{name}".endswith(f".{t}") for t in recipe.lora.targets)
+    ]
+    return sum(recipe.lora.rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def _count_activations(recipe: Recipe, outlined: Outline, batch: Batch) -> tuple[int, int]:
     """Bytes kept for the backward pass, and operations per sample (backward counted as twice the forward)."""
     kept: dict[int, Tensor] = {}
-    model = recipe.model.model_copy(update={"gradient_checkpointing": False})
-    # peft cannot add adapters to fake tensors; training all parameters keeps a little more
-    plain = recipe.model_copy(update={"model": model, "train": "all" if recipe.train == "lora" else recipe.train})
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        system = _fake_system(plain)
-        weights = {_storage(parameter) for parameter in system.parameters()}
+    system = outlined.system
+    weights = {_storage(parameter) for parameter in system.parameters()}
 
-        def keep(tensor: Tensor) -> Tensor:
-            if _storage(tensor) not in weights:
-                kept[_storage(tensor)] = tensor
-            return tensor
+    def keep(tensor: Tensor) -> Tensor:
+        if _storage(tensor) not in weights:
+            kept[_storage(tensor)] = tensor
+        return tensor
 
-        values = drop_audio(batch)
-        faked = {
-            name: mode.from_tensor(value) for name, value in vars(values).items() if isinstance(value, torch.Tensor)
-        }
+    system.transformer.disable_gradient_checkpointing()
+    with outlined.mode:
+        single = drop_audio(batch)
+        tensors = {name: value for name, value in vars(single).items() if isinstance(value, Tensor)}
+        faked = replace(single, **{name: outlined.mode.from_tensor(value) for name, value in tensors.items()})
         counter = FlopCounterMode(display=False)
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.machine.precision == "bf16")
         with counter, hooks, autocast:
-            system(type(batch)(**{**vars(values), **faked}))
+            system(faked)
     total = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     if recipe.model.gradient_checkpointing:
         config = system.transformer.config
-        blocks = int(config.num_layers)
-        tokens = batch.latents[0, 0].numel() * batch.latents.shape[0]
-        for size in config.patch_size:
-            tokens //= size
+        tokens = batch.latents[:, 0].numel() // math.prod(config.patch_size)
+        width = config.num_attention_heads * config.attention_head_dim
         # the input of every block, and all of one block while it is recomputed
-        total = total // blocks + blocks * tokens * config.num_attention_heads * config.attention_head_dim * 4
+        total = total // config.num_layers + config.num_layers * tokens * width * 4
     return total, 3 * counter.get_total_flops() // batch.latents.shape[0]
-
-
-def _fake_system(recipe: Recipe) -> TrainingSystem:
-    """The networks without weights: a folder is replaced by its configuration."""
-    from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
-
-    update: dict[str, object] = {}
-    if recipe.model.path is not None:
-        config = MultiTalkTransformer3DModel.load_config(recipe.model.path)
-        names = {name: value for name, value in config.items() if not name.startswith("_")}
-        update["model"] = recipe.model.model_copy(update={"path": None, "config": names})
-    if recipe.text_encoder is not None and recipe.text_encoder.path is not None:
-        from transformers import UMT5Config
-
-        folder = recipe.text_encoder.path
-        names = UMT5Config.from_pretrained(folder).to_dict()
-        update["text_encoder"] = recipe.text_encoder.model_copy(update={"path": None, "config": names})
-    return build_system(recipe.model_copy(update=update))
 
 
 def _storage(tensor: Tensor) -> int:

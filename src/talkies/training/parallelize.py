@@ -70,16 +70,20 @@ def leave_world() -> None:
         dist.destroy_process_group()
 
 
-def shard(system: nn.Module) -> None:
-    """Splits parameters, gradients and optimiser state over all processes (FSDP2), one unit per transformer block.
+def place(system: nn.Module, world: World) -> None:
+    """Brings the networks to the device; sharded, block by block, so that the whole model is never there."""
+    if world.sharded:
+        _shard(system, world)
+    else:
+        system.to(world.device)
 
-    Trained and frozen parameters differ in type, and a unit holds one type: each unit is split in two where needed.
-    """
+
+def _shard(system: nn.Module, world: World) -> None:
+    """Splits parameters, gradients and optimiser state over all processes (FSDP2), one unit per transformer block."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    kind = next(system.parameters()).device.type
-    mesh = init_device_mesh(kind, (dist.get_world_size(),))
+    mesh = init_device_mesh(world.device.type, (world.size,))
     blocks = [module for module in system.modules() if type(module).__name__.endswith("TransformerBlock")]
     for block in blocks:
         fully_shard(block, mesh=mesh)

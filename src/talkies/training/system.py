@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,8 @@ class TrainingSystem(nn.Module):
 def build_system(recipe: Recipe) -> TrainingSystem:
     """Builds or opens the networks and marks what is trained (`requires_grad`).
 
-    Frozen parameters are stored in bf16 under `precision: bf16`; trained ones always in fp32.
+    Frozen parameters are stored in bf16 under `precision: bf16` (but for norms and their like, as in diffusers);
+    trained ones always in fp32.
 
     Raises:
         InputError: A path or a configuration cannot be used.
@@ -86,10 +88,12 @@ def build_system(recipe: Recipe) -> TrainingSystem:
         text_encoder.requires_grad_(recipe.text_encoder.train)
     if recipe.model.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
-    if recipe.machine.precision == "bf16":
-        for parameter in system.parameters():
-            if not parameter.requires_grad:
-                parameter.data = parameter.data.to(torch.bfloat16)
+    frozen = torch.bfloat16 if recipe.machine.precision == "bf16" else torch.float32
+    for name, parameter in system.named_parameters():
+        precise = parameter.requires_grad or any(part in name for part in transformer._keep_in_fp32_modules)
+        dtype = torch.float32 if precise else frozen
+        if parameter.dtype != dtype:
+            parameter.data = parameter.data.to(dtype)
     return system.train()
 
 
@@ -98,11 +102,28 @@ def trained_parameters(system: nn.Module) -> dict[str, nn.Parameter]:
     return {name: value for name, value in system.named_parameters() if value.requires_grad}
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a model folder.
+
+    Raises:
+        InputError: Missing, or no JSON mapping.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} is no model folder: {error}.", "Give the folder that holds config.json.") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{folder / 'config.json'} is no mapping.")
+    return values
+
+
 def _build_transformer(recipe: Recipe) -> MultiTalkTransformer3DModel:
     section = recipe.model
+    # what is frozen is kept in bf16 in any case; a large model is better read so
+    dtype = torch.bfloat16 if recipe.train != "all" and recipe.machine.precision == "bf16" else torch.float32
     try:
         if section.path is not None:
-            return MultiTalkTransformer3DModel.from_pretrained(section.path, torch_dtype=torch.float32)
+            return MultiTalkTransformer3DModel.from_pretrained(section.path, torch_dtype=dtype)
         return MultiTalkTransformer3DModel(**(section.config or {}))
     except InputError:
         raise

@@ -26,7 +26,7 @@ from talkies.training.batches import BatchBuilder, BatchLoader, OrderState, Samp
 from talkies.training.config import Recipe
 from talkies.training.ema import Ema
 from talkies.training.launch import LAUNCHER
-from talkies.training.memory import check_memory, plan_memory
+from talkies.training.memory import Outline, check_memory, outline, plan_memory
 from talkies.training.objectives import flow_matching_loss
 from talkies.training.optim import (
     build_optimizers,
@@ -36,7 +36,7 @@ from talkies.training.optim import (
     set_rates,
     state_tensors,
 )
-from talkies.training.parallelize import World, agree, average_gradients, mean, shard
+from talkies.training.parallelize import World, agree, average_gradients, mean, place
 from talkies.training.report import RunLog, draw_curves, plan_table
 from talkies.training.shards import LatentCache, write_text
 from talkies.training.system import TrainingSystem, build_system, full_weights, save_model, trained_parameters
@@ -96,13 +96,13 @@ class Trainer:
             raise InputError(f"`data.batch_size` must be a multiple of the {world.size} processes.")
         torch.set_num_threads(recipe.machine.threads)
         self.source = source or ShuffledCache(LatentCache(recipe.data.train))
-        self.system = build_system(recipe).to(world.device)
-        self._window = int(self.system.transformer.config.audio_window)
-        self._probe = self._load_probe()
         self.progress = Progress()
-        self._check_fit()
-        if world.sharded:
-            shard(self.system)
+        outlined = outline(recipe)
+        self._window = int(outlined.system.transformer.config.audio_window)
+        self._check_fit(outlined)
+        self._probe = self._load_probe()
+        self.system = build_system(recipe)
+        place(self.system, world)
         self.parameters = trained_parameters(self.system)
         self.optimizers = build_optimizers(self.parameters, recipe.optimizer)
         self.ema = Ema(self.parameters, recipe.ema) if recipe.ema else None
@@ -336,20 +336,20 @@ class Trainer:
 
     # Around the loop
 
-    def _check_fit(self) -> None:
+    def _check_fit(self, outlined: Outline) -> None:
         """Prints the memory plan; refuses data that the model cannot take and runs that cannot fit."""
         recipe = self.recipe
         count = recipe.data.batch_size // self.world.size
         numbers, _ = next(self.source.walk(self.progress.order, recipe.data.batch_size, recipe.seed))
         samples = [self.source[number] for number in numbers[:count]]
         batch = collate(samples, self.source.context, self._window, recipe.data.latent_frames)
-        given, wanted = batch.hidden_states().shape[1], self.system.transformer.config.in_channels
+        given, wanted = batch.hidden_states().shape[1], outlined.system.transformer.config.in_channels
         if given != wanted:
             raise InputError(
                 f"The model takes {wanted} channels; latents, mask 4, known latents and condition have {given}.",
                 "Set `model.config.in_channels`, or cache other reference features.",
             )
-        plan = plan_memory(recipe, self.system, batch, self.world)
+        plan = plan_memory(recipe, outlined, batch, self.world)
         if self.world.leads:
             self.console.print(plan_table(f"{recipe.name}: memory plan, estimated", plan.rows()))
         check_memory(plan, self.world)
