@@ -45,10 +45,10 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 test-all: $(VENV)/.dev
-	$(BIN)/pytest -n 2 -m ''
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest -n 2 -m ''
 
 fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from talkies.version import __version__
+
 if TYPE_CHECKING:
     from talkies.checkpoints import load_official, open_transformer, to_official
     from talkies.checkpoints.lora import load_lora
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
     from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
     from talkies.runtime.profile import RuntimeProfile
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderReference": "talkies.models.autoencoder_reference",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,7 @@ import soundfile
 from PIL import Image
 from safetensors.numpy import save_file
 
-
-@dataclass(frozen=True)
-class Result:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The last line of the errors: where the reason stands."""
-        return self.err.strip().splitlines()[-1] if self.err.strip() else ""
-
-
-Talkies = Callable[..., Result]
+from command_line import Result, Talkies
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import Talkies
 from PIL import Image
+
+from command_line import Talkies
 
 
 @dataclass(frozen=True)

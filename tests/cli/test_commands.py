@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Talkies
 from PIL import Image
 
+from command_line import Talkies
 from talkies.cli.schema import conversation_schema
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import Talkies
 from PIL import Image
+
+from command_line import Talkies
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "examples"
 

@@ -24,8 +24,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 RECORD = GenerationRecord(
-    model="tiny", model_files=(Source("w.safetensors", "0" * 64),), sources=(Source("p.png", "1" * 64),), prompt="two talk",
-    negative_prompt="", people=("a: whole picture",), seed=3, settings={"steps": 2},
+    model="tiny", model_files=(Source("w.safetensors", "0" * 64),), sources=(Source("p.png", "1" * 64),),
+    prompt="two talk", negative_prompt="", people=("a: whole picture",), seed=3, settings={"steps": 2},
     consent=consent.Consent("they agreed", "option", "2026-11-22"), credentials="embedded", mark="beef", device="cpu",
 )  # fmt: skip
 

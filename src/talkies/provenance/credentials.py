@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import talkies
 from talkies.domain.errors import InputError, MissingDependencyError, TalkiesError
 from talkies.provenance.record import GenerationRecord
 from talkies.provenance.settings import config_folder
+from talkies.version import __version__
 
 #: IPTC's term for media made by a trained model out of other media: the picture and the voices.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -174,7 +174,7 @@ def sign(path: Path, record: GenerationRecord, key: SigningKey) -> None:
     if kind is None:
         raise ValueError(f"{path.suffix} files cannot carry content credentials")
     manifest = {
-        "claim_generator_info": [{"name": "Talkies", "version": talkies.__version__}],
+        "claim_generator_info": [{"name": "Talkies", "version": __version__}],
         "title": path.name.lstrip("."),
         "format": kind,
         "assertions": [

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import talkies
 from talkies.provenance.consent import Consent
+from talkies.version import __version__
 
 _PACKAGES = ("torch", "diffusers", "transformers", "av", "numpy")
 
@@ -63,7 +63,7 @@ class GenerationRecord:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, versions included."""
         return {
-            "generator": f"talkies {talkies.__version__}",
+            "generator": f"talkies {__version__}",
             "ai_generated": True,
             **asdict(self),
             "versions": versions(),
@@ -103,7 +103,7 @@ def source(path: Path) -> Source:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide the result."""
-    found = {"python": platform.python_version(), "talkies": talkies.__version__}
+    found = {"python": platform.python_version(), "talkies": __version__}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
