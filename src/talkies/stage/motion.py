@@ -240,11 +240,11 @@ def _express(units: Curve, prosody: Prosody, voiced: Curve, rng: np.random.Gener
 
 
 def _blink(units: Curve, gaze: Curve, jumps: list[float], rng: np.random.Generator, style: Style) -> None:
-    """Blinks at the person's rate and with half of the large gaze jumps; lids follow eyes that look down."""
+    """Blinks at the person's rate and with a third of the large gaze jumps; lids follow eyes that look down."""
     times = np.arange(len(units)) / GRID_RATE
     lids = np.zeros(len(units))
     mean_gap = 60 / style.blinks_per_minute
-    moments = [jump - 0.03 for jump in jumps if rng.random() < 0.5]
+    moments = [jump - 0.03 for jump in jumps if rng.random() < 0.35]
     now = rng.uniform(-0.5, mean_gap)
     while now < times[-1]:
         moments.append(now)

@@ -26,7 +26,7 @@ from talkies.stage.voices import Engine, Register, Voice, available_engines, ava
 WINDOWS = 6
 _ATTEMPTS = 20
 #: Part of the names of kept utterances: raise it when voices, texts or alignment change.
-_CATALOGUE = 2
+_CATALOGUE = 3
 #: How often each engine speaks, relative to the others present; Kokoro sounds best and costs most.
 _SHARES: dict[Engine, float] = {"flite": 1.0, "espeak-ng": 1.0, "kokoro": 0.5}
 
