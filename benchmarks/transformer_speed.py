@@ -140,7 +140,7 @@ def map_seconds(frames: int, people: int, rounds: int) -> float:
 
     with_map()
     without()
-    return LAYERS * statistics.median(cpu_seconds(with_map) - cpu_seconds(without) for _ in range(2 * rounds))
+    return LAYERS * statistics.median(cpu_seconds(with_map) - cpu_seconds(without) for _ in range(4 * rounds))
 
 
 def measure(tokens: int, people: list[int], rounds: int) -> None:

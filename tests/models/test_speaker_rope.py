@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_multitalk import nearest, person_map, rotate, token_labels
 
+from plain_multitalk import nearest, person_map, rotate, token_labels
 from talkies.domain.errors import InputError
 from talkies.models.speaker_rope import (
     apply_rotary,

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from plain_multitalk import plain_forward
-from tiny_multitalk import Case, make_case
 
+from plain_multitalk import plain_forward
 from talkies.models import speaker_rope
 from talkies.models.speaker_rope import video_labels
 from talkies.models.transformer_multitalk import record_person_maps
+from tiny_multitalk import Case, make_case
 
 LAWS = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
-from tiny_multitalk import make_case, tiny_network
 
 from talkies.domain.errors import InputError
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, record_person_maps, window_audio
+from tiny_multitalk import make_case, tiny_network
 
 
 @pytest.mark.parametrize("image_tokens", [0, 257])

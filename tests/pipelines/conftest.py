@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_pipeline import reference_pipeline, wan_pipeline
 
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+from tiny_pipeline import reference_pipeline, wan_pipeline
 
 torch.set_num_threads(1)  # the parts are tiny: threads would only wait for each other
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_pipeline import stripes, voice
 
 from talkies.domain.errors import InputError
 from talkies.pipelines.inputs import GenerationRequest
@@ -22,6 +21,7 @@ from talkies.pipelines.output import Progress, SegmentFrames
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.sampling.anchoring import rgb_to_lab
 from talkies.sampling.noise import cpu_generator
+from tiny_pipeline import stripes, voice
 
 PROMPT = "two people talk"
 

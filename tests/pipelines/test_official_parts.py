@@ -11,13 +11,13 @@ import torch
 from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_pipeline import stripes, voice, wan_pipeline
 
 from talkies.checkpoints.official import to_official
 from talkies.domain.errors import InputError
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.noise import cpu_generator
+from tiny_pipeline import stripes, voice, wan_pipeline
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from PIL import Image
-from tiny_pipeline import GENERATION, reference_pipeline, stripes, voice, wan_pipeline
 
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError, NumericalError
@@ -20,6 +19,7 @@ from talkies.pipelines.output import Progress
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline, clean_prompt
 from talkies.pipelines.settings import NEGATIVE_PROMPT, GenerationSettings
 from talkies.sampling.noise import cpu_generator
+from tiny_pipeline import GENERATION, reference_pipeline, stripes, voice, wan_pipeline
 
 PROMPT = "two people talk"
 

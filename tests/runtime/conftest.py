@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_network import tiny_inputs, tiny_transformer
 
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from tiny_network import tiny_inputs, tiny_transformer
 
 
 @pytest.fixture(autouse=True)

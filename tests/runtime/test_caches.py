@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_network import tiny_inputs, tiny_transformer
 
 from talkies.domain.errors import InputError
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.runtime.diffusers_hooks import calibrate_mag_ratios, disable_cache, enable_cache, reset_cache
 from talkies.runtime.profile import CacheSettings
+from tiny_network import tiny_inputs, tiny_transformer
 
 STEPS = 8
 RATIOS = (1.0, 1.02, 0.99, 1.01, 0.98, 1.01, 0.97, 0.95)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stage_people import performance
 
+from stage_people import performance
 from talkies.domain.errors import InputError
 from talkies.stage.camera import Camera
 from talkies.stage.figure import Figure

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stage_people import performance
 
+from stage_people import performance
 from talkies.domain.errors import InputError
 from talkies.stage.background import KINDS, Background
 from talkies.stage.figure import Figure

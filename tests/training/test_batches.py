@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_cases import CHANNELS, CONTEXT, REFERENCE, make_sample
 
 from talkies.domain.errors import InputError
 from talkies.training.batches import (
@@ -23,6 +22,7 @@ from talkies.training.batches import (
 )
 from talkies.training.config import ConditionSection, PrefixSection, TimestepSection
 from talkies.training.shards import LatentCache
+from training_cases import CHANNELS, CONTEXT, REFERENCE, make_sample
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from training_cases import CONTEXT, make_sample, write_cache
 
 from talkies.domain.errors import InputError
 from talkies.training.shards import CacheWriter, LatentCache
+from training_cases import CONTEXT, make_sample, write_cache
 
 
 def test_samples_come_back_unchanged(tmp_path: Path) -> None:

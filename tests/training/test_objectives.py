@@ -9,11 +9,11 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
-from training_cases import CONTEXT, make_sample
 
 from talkies.training.batches import Batch, collate
 from talkies.training.config import ObjectiveSection, Ramp
 from talkies.training.objectives import denoised, flow_matching_loss, level_weight, velocity
+from training_cases import CONTEXT, make_sample
 
 
 @pytest.fixture

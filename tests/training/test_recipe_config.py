@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training_cases import recipe_values
 
 from talkies.domain.errors import InputError
 from talkies.training.config import Ramp, load_recipe, parse_recipe
+from training_cases import recipe_values
 
 RECIPES = sorted((Path(__file__).parents[2] / "src/talkies/training/recipes").glob("transformer*.yaml"))
 

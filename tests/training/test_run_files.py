@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from training_cases import CONTEXT, make_sample, recipe_values
 
 from talkies.domain.errors import InputError
 from talkies.training import checkpoint as files
@@ -21,6 +20,7 @@ from talkies.training.report import RunLog, draw_curves, read_log
 from talkies.training.shards import LatentCache
 from talkies.training.system import build_system
 from talkies.training.validation import lip_energy, probe_batches, run_probe
+from training_cases import CONTEXT, make_sample, recipe_values
 
 ALONE = World(0, 1, torch.device("cpu"))
 

@@ -15,7 +15,6 @@ import torch
 import yaml
 from rich.console import Console
 from safetensors.torch import load_file
-from training_cases import make_sample, recipe_values, start_training, text_encoder_config, write_cache
 
 from talkies.domain.errors import InputError, NumericalError
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
@@ -26,6 +25,7 @@ from talkies.training.parallelize import World
 from talkies.training.report import read_log
 from talkies.training.shards import CacheWriter
 from talkies.training.trainer import Trainer
+from training_cases import make_sample, recipe_values, start_training, text_encoder_config, write_cache
 
 ALONE = World(0, 1, torch.device("cpu"))
 COMMAND = [sys.executable, "-m", "talkies.cli.main", "train"]
@@ -163,6 +163,28 @@ def test_it_learns(cache_root: Path, tmp_path: Path) -> None:
     values["optimizer"] = {"lr": 5e-3}
     found = losses(train(values, tmp_path).folder)
     assert sum(found[step] for step in range(51, 61)) < 0.8 * sum(found[step] for step in range(1, 11))
+
+
+@pytest.mark.slow
+def test_voices_are_bound_to_people(tmp_path: Path) -> None:
+    root, unseen = write_cache(tmp_path / "a", [2] * 400, samples_per_shard=200), tmp_path / "b"
+    values = recipe_values(root, write_cache(unseen, [2] * 24, seed=1))
+    values["data"]["batch_size"] = 8
+    values["model"]["config"] |= {
+        "num_attention_heads": 4,
+        "ffn_dim": 128,
+        "audio_hidden_dim": 64,
+        "audio_output_dim": 64,
+    }
+    values |= {
+        "objective": {"prediction": "sample", "velocity_share": {"start": 0, "end": 0}},
+        "limits": {"steps": 1000},
+    }
+    values |= {"optimizer": {"name": "muon", "lr": 2e-3}}
+    train(values, tmp_path / "run")
+    probe = [record for record in read_log(tmp_path / "run/log.jsonl") if record["kind"] == "validation"][-1]
+    assert probe["right@0.999"] < 0.3
+    assert probe["shuffled@0.999"] > 1 and probe["exchanged@0.999"] > 1
 
 
 def test_audio_only_moves_audio_only(cache_root: Path, tmp_path: Path) -> None:

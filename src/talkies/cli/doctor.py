@@ -69,12 +69,13 @@ def _software() -> Iterator[Row]:
 def _devices() -> Iterator[Row]:
     if find_spec("torch") is None:
         return
+    import psutil
     import torch
 
     from talkies.cli.estimate import measure_speed, spell_bytes
-    from talkies.cli.machine import available_ram, total_ram
 
-    free = f"{spell_bytes(available_ram())} of {spell_bytes(total_ram())} free"
+    memory = psutil.virtual_memory()
+    free = f"{spell_bytes(memory.available)} of {spell_bytes(memory.total)} free"
     speed = measure_speed(torch.device("cpu"), torch.float32) / 1e9
     yield "ok", f"cpu: {torch.get_num_threads()} thread(s), {free}, {speed:.0f} GFLOP/s in float32", ""
     for index in range(torch.cuda.device_count()):

@@ -1,12 +1,8 @@
-"""What a run will take, before it starts: memory from the sizes of things, time from this machine's measured speed."""
+"""What a run will take, before it starts: from the sizes of things and this machine's measured speed."""
 
 from __future__ import annotations
 
-import json
-import struct
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from talkies.cli.model_folder import ModelFolder
@@ -17,37 +13,14 @@ if TYPE_CHECKING:
 
     from talkies.sampling.segments import SegmentPlan
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "I64": 8, "I32": 4}
-#: Share of a plain matrix product's speed that a whole network reaches, measured with the tiny and the small model.
+#: Share of a plain matrix product's speed that a whole network reaches.
 _EFFICIENCY = 0.5
-#: Live copies of a token's hidden state in a transformer block, and of a decoded frame in the video autoencoder.
-_LIVE_STATES, _LIVE_FRAMES = 14, 24
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """About what a run takes.
-
-    Attributes:
-        weights: Bytes of all weights in the precision used.
-        working: Bytes besides them at the peak; does not grow with the video's length.
-        seconds: Of computing.
-    """
-
-    weights: int
-    working: int
-    seconds: float
-
-    @property
-    def memory(self) -> int:
-        """Bytes at the peak."""
-        return self.weights + self.working
-
-
-def estimate(
-    model: ModelFolder, segments: SegmentPlan, size: FrameSize, steps: int, passes: int, speed: float, width: int
-) -> Estimate:
-    """Estimates a run.
+def expected_seconds(
+    model: ModelFolder, segments: SegmentPlan, size: FrameSize, steps: int, passes: int, speed: float
+) -> float:
+    """About how long sampling takes, in seconds.
 
     Args:
         model: The model.
@@ -56,23 +29,30 @@ def estimate(
         steps: Denoising steps per segment.
         passes: Network calls per step.
         speed: Of the device, in floating point operations a second, from `measure_speed`.
-        width: Bytes of a number in the precision used.
     """
-    side = model.size_multiple
-    tokens_per_frame = (size.width // side) * (size.height // side)
     operations = 0.0
-    longest = 0
     for segment in segments.segments:
-        tokens = ((segment.num_frames - 1) // TEMPORAL_STRIDE + 1) * tokens_per_frame
-        longest = max(longest, tokens)
-        operations += steps * passes * _operations(model, tokens)
+        operations += steps * passes * _operations(model, tokens_of(model, size, segment.num_frames))
+    return operations / (speed * _EFFICIENCY)
+
+
+def tokens_of(model: ModelFolder, size: FrameSize, frames: int) -> int:
+    """Video tokens of a clip of `frames` frames."""
+    side = model.size_multiple
+    return ((frames - 1) // TEMPORAL_STRIDE + 1) * (size.width // side) * (size.height // side)
+
+
+def activation_bytes_of(model: ModelFolder, segments: SegmentPlan, size: FrameSize) -> int:
+    """Bytes of one forward pass of the longest segment; they do not grow with the video."""
+    from talkies.runtime.profile import activation_bytes
+
     transformer = model.config("transformer")
     hidden = _hidden(transformer)
-    working = longest * (hidden * _LIVE_STATES + 2 * int(transformer.get("ffn_dim", 4 * hidden))) * max(width, 2)
-    frames = max(segment.num_frames for segment in segments.segments)
-    working += frames * size.width * size.height * 3 * 4 * _LIVE_FRAMES // 4
-    weights = sum(_stored_numbers(path) for path in model.weight_files()) * width
-    return Estimate(weights, working, operations / (speed * _EFFICIENCY))
+    longest = max(segment.num_frames for segment in segments.segments)
+    # Decoding holds the segment's frames a few times over, in float32.
+    decoded = longest * size.width * size.height * 3 * 4 * 6
+    ffn = int(transformer.get("ffn_dim", 4 * hidden))
+    return max(activation_bytes(tokens_of(model, size, longest), hidden, ffn, "float32"), decoded)
 
 
 def _hidden(transformer: dict[str, object]) -> int:
@@ -87,22 +67,6 @@ def _operations(model: ModelFolder, tokens: int) -> float:
     # Self-attention has four square products, the two cross-attentions two each on the video's side.
     weights = 8 * hidden * hidden + 2 * hidden * ffn
     return layers * (2.0 * tokens * weights + 4.0 * tokens * tokens * hidden)
-
-
-def _stored_numbers(path: Path) -> int:
-    """How many numbers a safetensors file holds."""
-    total = 0
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100_000_000)))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                begin, end = entry["data_offsets"]
-                total += (end - begin) // _BYTES.get(entry["dtype"], 2)
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return path.stat().st_size // 2
-    return total
 
 
 def measure_speed(device: torch.device, dtype: torch.dtype) -> float:

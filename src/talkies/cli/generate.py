@@ -11,13 +11,14 @@ import typer
 
 if TYPE_CHECKING:
     from talkies.cli.model_folder import ModelFolder
-    from talkies.cli.rendering import Plan, RenderOptions
+    from talkies.cli.planning import Plan, RenderOptions
     from talkies.cli.report import Report
     from talkies.cli.scene import Scene
     from talkies.domain.conversation import Conversation
     from talkies.provenance.consent import Consent
 
 _WHAT, _HOW, _FILE, _WHO = "What to show", "How to generate", "What to write", "Provenance"
+_MACHINE = "How to use the machine"
 
 
 def generate(
@@ -51,8 +52,16 @@ def generate(
             "--set", metavar="NAME=VALUE", help="Any other setting, e.g. motion_frames=5.", rich_help_panel=_HOW
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_HOW)] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_HOW)] = "auto",
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[=STRENGTH]", help="Apply a LoRA; may be repeated.", rich_help_panel=_HOW),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_MACHINE)] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=_MACHINE)] = "auto",
+    offload: Annotated[str, typer.Option(help="auto, none, model, group.", rich_help_panel=_MACHINE)] = "auto",
+    quantization: Annotated[str, typer.Option(help="auto, none, fp8, int8.", rich_help_panel=_MACHINE)] = "auto",
+    attention: Annotated[str, typer.Option(help="native, flash, sage, ...", rich_help_panel=_MACHINE)] = "native",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the blocks.", rich_help_panel=_MACHINE)] = False,
     format: Annotated[str | None, typer.Option(help="mp4, webm, gif or png.", rich_help_panel=_FILE)] = None,
     fps: Annotated[str, typer.Option(help="Frames per second, like 25 or 30000/1001.", rich_help_panel=_FILE)] = "25",
     crf: Annotated[int, typer.Option(help="Quality: 0 is best, 51 worst.", rich_help_panel=_FILE)] = 17,
@@ -73,10 +82,11 @@ def generate(
 ) -> None:
     """Make a video in which the people of a picture talk."""
     from talkies.cli.model_folder import find_model
-    from talkies.cli.rendering import RenderOptions
+    from talkies.cli.planning import MachineOptions, RenderOptions, parse_lora
     from talkies.cli.report import Report
     from talkies.cli.scene import prepare
     from talkies.domain.clip import FrameSize
+    from talkies.domain.errors import InputError
     from talkies.media.video import format_of, parse_fps
 
     report = Report(quiet)
@@ -95,14 +105,22 @@ def generate(
         seed=seed,
         overrides=_overrides(named, override or []),
         size=None if size is None else FrameSize.parse(size),
-        device=device,
-        dtype=dtype,
+        machine=MachineOptions(
+            device=device,
+            dtype=dtype,
+            offload=offload,
+            quantization=quantization,
+            attention=attention,
+            compile=compile,
+            loras=tuple(map(parse_lora, lora or [])),
+        ),
         resume=resume,
         credentials=not no_credentials,
         certificate=certificate,
         key=key,
     )
-    _check_ranges(crf, seed, seconds)
+    if seconds is not None and not 0.04 <= seconds <= 86_400:
+        raise InputError(f"--seconds {seconds:g} is out of range 0.04..86400.")
     _check_output(options, described)
     folder = find_model(model)
     with tempfile.TemporaryDirectory(prefix="talkies-") as temporary:
@@ -122,8 +140,9 @@ def _run(
     agreed: bool,
 ) -> None:
     from talkies.cli.estimate import spell_seconds
+    from talkies.cli.planning import plan
     from talkies.cli.prompts import choose_prompt
-    from talkies.cli.rendering import plan, render
+    from talkies.cli.rendering import render
 
     planned = plan(scene, model, options)
     if only_plan:
@@ -135,11 +154,10 @@ def _run(
         report.note(origin)
     if not options.credentials:
         report.note("Content credentials are switched off: the file will not say that it is AI-generated.")
-    expected = planned.estimate(model)
     count = len(planned.segments.segments)
     report.say(
         f"{scene.num_frames} frames of {planned.size} in {count} segment{'s' if count > 1 else ''} with {model.name} "
-        f"on {planned.device}; expected to take about {spell_seconds(expected.seconds)}."
+        f"on {planned.runtime.profile.device}; expected to take about {spell_seconds(planned.seconds)}."
     )
     try:
         record = render(scene, model, planned, prompt, consent, options, report)
@@ -176,20 +194,9 @@ def _here_text(voice: str) -> str:
 
 
 def _overrides(named: dict[str, Any], texts: list[str]) -> dict[str, Any]:
-    from talkies.cli.rendering import parse_override
+    from talkies.cli.planning import parse_override
 
     return {name: value for name, value in named.items() if value is not None} | dict(map(parse_override, texts))
-
-
-def _check_ranges(crf: int, seed: int, seconds: float | None) -> None:
-    from talkies.domain.errors import InputError
-
-    if not 0 <= crf <= 51:
-        raise InputError(f"--crf {crf} is out of range 0..51.")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed} is out of range 0..2^63-1.")
-    if seconds is not None and not 0.04 <= seconds <= 86_400:
-        raise InputError(f"--seconds {seconds:g} is out of range 0.04..86400.")
 
 
 def _check_output(options: RenderOptions, conversation: Conversation) -> None:
@@ -231,11 +238,10 @@ def _consent(agreed: bool, stated: str | None, report: Report) -> Consent:
 def _show(
     scene: Scene, model: ModelFolder, planned: Plan, options: RenderOptions, report: Report, preview: Path | None
 ) -> None:
-    from talkies.cli.estimate import spell_bytes, spell_seconds
-    from talkies.cli.machine import free_memory
+    from talkies.cli.estimate import spell_seconds
     from talkies.media.staging import staged
 
-    expected = planned.estimate(model)
+    profile = planned.runtime.profile
     people = [
         (
             f"person {number}",
@@ -259,9 +265,9 @@ def _show(
             f"{len(segments.segments)} of up to {segments.segment_frames} frames, {segments.motion_frames} handed on",
         ),
         ("steps", f"{planned.settings.num_inference_steps}, {planned.passes} network call(s) each"),
-        ("model", f"{model.name} on {planned.device} in {str(planned.dtype).removeprefix('torch.')}"),
-        ("memory", f"about {spell_bytes(expected.memory)} ({spell_bytes(free_memory(planned.device))} free)"),
-        ("time", f"about {spell_seconds(expected.seconds)}"),
+        ("model", f"{model.name} on {profile.device} in {profile.dtype}"),
+        *(("memory" if index == 0 else "", reason) for index, reason in enumerate(planned.runtime.reasons)),
+        ("time", f"about {spell_seconds(planned.seconds)}"),
     ]
     report.table("People", people)
     report.table("Turns", says)

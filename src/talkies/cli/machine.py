@@ -1,4 +1,4 @@
-"""Which device and precision to compute with, and how much memory there is."""
+"""The device to compute on, and the libraries kept quiet."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from talkies.domain.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @contextmanager
@@ -63,48 +61,3 @@ def choose_device(name: str) -> torch.device:
     if device.type == "meta":
         raise InputError("The device 'meta' computes nothing.", "`talkies doctor` lists the devices.")
     return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision called `name`; `auto` is bfloat16 on GPUs, float32 elsewhere.
-
-    Raises:
-        InputError: Unknown.
-    """
-    import torch
-
-    if name not in DTYPES:
-        raise InputError(f"Unknown precision {name!r}.", f"Known: {', '.join(DTYPES)}.")
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes free on the device; on the CPU what the system could give."""
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return available_ram()
-
-
-def available_ram() -> int:
-    """Bytes of main memory that could be had now."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123 - a file of the system
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return total_ram()
-
-
-def total_ram() -> int:
-    """Bytes of main memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0

@@ -3,128 +3,31 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from talkies.cli.estimate import Estimate, estimate, measure_speed, spell_bytes
-from talkies.cli.machine import available_ram, choose_device, choose_dtype, free_memory, quiet_libraries
+from talkies.cli.machine import quiet_libraries
 from talkies.cli.model_folder import ModelFolder
+from talkies.cli.planning import Plan, RenderOptions
 from talkies.cli.report import Report
 from talkies.cli.scene import Scene
-from talkies.domain.clip import FPS, FrameSize
-from talkies.domain.errors import InputError, TalkiesError
+from talkies.domain.errors import TalkiesError
 from talkies.media.frame_store import FrameStore
 from talkies.media.staging import staged
-from talkies.media.video import Format, VideoSettings, VideoWriter
+from talkies.media.video import VideoSettings, VideoWriter
 from talkies.provenance import credentials as c2pa
 from talkies.provenance.consent import Consent
 from talkies.provenance.record import GenerationRecord, mark_identity, sha256_of, sidecar_path, source
 from talkies.provenance.watermark import Watermark, can_mark
 
 if TYPE_CHECKING:
-    import torch
-
     from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
-    from talkies.pipelines.settings import GenerationSettings
-    from talkies.sampling.segments import SegmentPlan
 
 _EXPLAINED = 512  # of an error's text, shown to the user
-
-
-@dataclass(frozen=True)
-class RenderOptions:
-    """How to render, apart from what.
-
-    Attributes:
-        output: File, or folder for `png`.
-        format: Of the output.
-        fps: Of the output.
-        crf: Quality of the output, 0 best.
-        seed: Of the noise.
-        overrides: Generation settings that differ from the model's own.
-        size: Of the frames; None is the model's choice.
-        device, dtype: What to compute with; `auto` chooses.
-        resume: Go on from where a stopped run of the same job was.
-        credentials: Embed content credentials.
-        certificate, key: To sign with; None is the self-made one.
-    """
-
-    output: Path
-    format: Format = "mp4"
-    fps: Fraction = Fraction(FPS)
-    crf: int = 17
-    seed: int = 0
-    overrides: dict[str, Any] = field(default_factory=dict)
-    size: FrameSize | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    resume: bool = False
-    credentials: bool = True
-    certificate: Path | None = None
-    key: Path | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will happen, known before any weights are read.
-
-    Attributes:
-        settings: All generation settings.
-        size: Of the frames.
-        segments: The video's segments.
-        passes: Network calls per step.
-        device, dtype: What it is computed with.
-    """
-
-    settings: GenerationSettings
-    size: FrameSize
-    segments: SegmentPlan
-    passes: int
-    device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def work(self) -> int:
-        """Frames times steps over all segments: what the progress bar counts."""
-        return self.segments.rendered_frames * self.settings.num_inference_steps
-
-    def estimate(self, model: ModelFolder) -> Estimate:
-        """About how much memory and time it takes here."""
-        speed = measure_speed(self.device, self.dtype)
-        steps = self.settings.num_inference_steps
-        return estimate(model, self.segments, self.size, steps, self.passes, speed, self.dtype.itemsize)
-
-
-def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
-    """Works out sizes, segments and steps.
-
-    Raises:
-        InputError: A setting is out of range, the size does not fit the model, or somebody lies outside the frame.
-    """
-    with quiet_libraries():
-        from talkies.pipelines.settings import GenerationSettings
-        from talkies.sampling.segments import plan_segments
-
-    device = choose_device(options.device)
-    settings = GenerationSettings.from_config(model.generation).replace(options.overrides)
-    if options.size is not None:
-        size = options.size.require_multiple(model.size_multiple)
-    else:
-        size = settings.frame_size(scene.image.width, scene.image.height, model.size_multiple)
-    scene.masks(size)
-    segments = plan_segments(scene.num_frames, settings.segment_frames, settings.motion_frames)
-    settings.rollout()
-    sampling = settings.sampling(size)
-    sampling.solver()
-    passes = len(sampling.guider().branches)
-    return Plan(settings, size, segments, passes, device, choose_dtype(options.dtype, device))
 
 
 @contextmanager
@@ -149,30 +52,31 @@ def _explained(what: str) -> Iterator[None]:
         raise TalkiesError(f"Failed while {what}: {type(error).__name__}: {text[:_EXPLAINED]}") from error
 
 
-def load(model: ModelFolder, planned: Plan) -> MultiTalkPipeline:
+def load(model: ModelFolder, planned: Plan, options: RenderOptions, report: Report) -> MultiTalkPipeline:
     """The pipeline on its device.
 
     Raises:
-        TalkiesError: The folder is damaged, or memory does not suffice; says how much is needed.
+        TalkiesError: The folder is damaged, a LoRA does not fit, or memory does not suffice.
     """
-    free = available_ram()
-    need = sum(path.stat().st_size for path in model.weight_files())
-    if planned.device.type != "cuda" and need > free:
-        raise TalkiesError(
-            f"The weights of {model.name} need {spell_bytes(need)} of memory; {spell_bytes(free)} are free.",
-            "Close other programs, or use a smaller model.",
-        )
     with _explained(f"loading {model.name}"), quiet_libraries():
-        from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+        import torch
 
-        pipeline = MultiTalkPipeline.from_pretrained(
-            model.path, dtype=planned.dtype, local_files_only=True, use_safetensors=True
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        if planned.device.type == "cuda" and need > 0.8 * free_memory(planned.device):
-            pipeline.enable_model_cpu_offload(device=planned.device)
+        from talkies.checkpoints.lora import load_lora
+        from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+        from talkies.runtime.apply import apply_profile
+
+        dtype = getattr(torch, planned.runtime.profile.dtype)
+        if model.official is not None:
+            parts = model.official
+            pipeline = MultiTalkPipeline.from_official(parts.wan, parts.multitalk, parts.wav2vec2, dtype)
         else:
-            pipeline.to(planned.device)
+            pipeline = MultiTalkPipeline.from_pretrained(
+                model.path, dtype=dtype, local_files_only=True, use_safetensors=True
+            )
+        for path, strength in options.machine.loras:
+            report.note(f"{path.name}: {load_lora(pipeline.transformer, path, scale=strength)}")
+        pipeline.set_progress_bar_config(disable=True)
+        apply_profile(pipeline, planned.runtime.profile)
     return pipeline
 
 
@@ -208,7 +112,7 @@ def render(
 
     key = c2pa.load_key(options.certificate, options.key) if _signs(options) else None
     record = _record(scene, model, planned, prompt, consent, options)
-    pipeline = load(model, planned)
+    pipeline = load(model, planned, options, report)
     request = GenerationRequest(
         image=scene.frame(planned.size),
         audio=scene.voices(options.output.parent),
@@ -287,8 +191,6 @@ def _signs(options: RenderOptions) -> bool:
 def _record(
     scene: Scene, model: ModelFolder, planned: Plan, prompt: str, consent: Consent, options: RenderOptions
 ) -> GenerationRecord:
-    from dataclasses import asdict
-
     if not options.credentials:
         signed = "switched off by --no-credentials"
     elif _signs(options):
@@ -302,7 +204,7 @@ def _record(
     settings = asdict(planned.settings)
     negative = scene.conversation.negative_prompt
     settings |= {"size": str(planned.size), "frames": scene.num_frames, "fps": str(options.fps), "crf": options.crf,
-                 "dtype": str(planned.dtype).removeprefix("torch."), "turns": _turns(scene)}  # fmt: skip
+                 "runtime": asdict(planned.runtime.profile), "turns": _turns(scene)}  # fmt: skip
     return GenerationRecord(
         model=model.name,
         model_files=tuple(source(path) for path in model.weight_files()),
@@ -315,7 +217,7 @@ def _record(
         consent=consent,
         credentials=signed,
         mark=None if identity is None else f"{identity:04x}",
-        device=_device_name(planned.device),
+        device=_device_name(planned.runtime.profile.device),
     )
 
 
@@ -326,29 +228,7 @@ def _turns(scene: Scene) -> list[str]:
     ]
 
 
-def _device_name(device: torch.device) -> str:
+def _device_name(device: str) -> str:
     import torch
 
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Reads `name=value`; values are JSON where they can be, else text.
-
-    Raises:
-        InputError: There is no `=`, or the setting is unknown.
-    """
-    from dataclasses import fields
-
-    from talkies.pipelines.settings import GenerationSettings
-
-    name, separator, value = text.partition("=")
-    known = {entry.name for entry in fields(GenerationSettings)}
-    if not separator or name.strip() not in known:
-        raise InputError(
-            f"--set {text!r} does not set anything.", f"NAME=VALUE, where NAME is one of: {', '.join(sorted(known))}."
-        )
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value.strip()
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -58,7 +58,7 @@ class Captioner:
             processor = AutoProcessor.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
             model = AutoModelForImageTextToText.from_pretrained(
                 self.folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
-            ).to(device)
+            ).to(device)  # type: ignore[arg-type]
             shown = image.convert("RGB")
             shown.thumbnail((_SIDE, _SIDE))
             text = _TEMPLATE.format(people=people)

@@ -41,6 +41,8 @@ _SHELL_STYLES: dict[str, tuple[float, float, float, float, float]] = {
 #: Where the body's helper hair ends, for long styles without a pack.
 _HELPER_LENGTH = {"bob": 6.9, "shoulder-length": 6.2, "long": 5.0}
 SHELLS = 10
+#: Shells thicker than this are a mane.
+_FULL = 0.2
 #: Hair this close to the skin is lifted this far above it, decimetres.
 _LIFT_REACH, _LIFT = 0.22, 0.05
 
@@ -130,7 +132,8 @@ def _shells(
     """Layers over the scalp, each with more holes than the one below: short, curly or frizzy hair."""
     hair = identity.hair
     rng = np.random.default_rng([0xA1, identity.seed])
-    cover = hairline(body.reference, hair.hairline)
+    receding = hair.hairline if thickness < _FULL else min(hair.hairline, 0.3)  # a mane does not crown a bare top
+    cover = hairline(body.reference, receding)
     faces = body.faces["body"]
     faces = faces[cover[faces[:, :, 0]].min(1) > 0.02]
     normals = vertex_normals(shaped, body.faces["body"][:, :, 0])
