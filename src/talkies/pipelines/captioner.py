@@ -20,6 +20,13 @@ VARIABLE = "TALKIES_CAPTIONER"
 _SIDE = 1024
 _MAX_TOKENS = 220
 
+#: Qwen-VL's own form of a question about a picture, the same since Qwen2-VL.
+_CHAT = (
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n<|vision_start|>{image}<|vision_end|>{text}<|im_end|>\n<|im_start|>assistant\n"
+)
+_IMAGE = "<|image_pad|>"
+
 _TEMPLATE = (
     "Describe this picture as the beginning of a video, in one paragraph of at most 120 words, in English. "
     "Say where the scene takes place, what each person looks like and wears, naming each by their position "
@@ -49,32 +56,43 @@ class Captioner:
             TalkiesError: The model's folder is damaged, or memory does not suffice.
         """
         import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
         from transformers.utils import logging
 
         logging.set_verbosity_error()
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            processor = AutoProcessor.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
-            model = AutoModelForImageTextToText.from_pretrained(
-                self.folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
-            ).to(device)  # type: ignore[arg-type]
+            # Not AutoProcessor: it would also make a video processor, which needs torchvision.
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, **options)
+            image_processor = AutoImageProcessor.from_pretrained(self.folder, **options)
+            model: Any = AutoModelForImageTextToText.from_pretrained(
+                self.folder, use_safetensors=True, dtype="auto", **options
+            )
+            model.to(device)
             shown = image.convert("RGB")
             shown.thumbnail((_SIDE, _SIDE))
-            text = _TEMPLATE.format(people=people)
-            messages = [
-                {"role": "user", "content": [{"type": "image", "image": shown}, {"type": "text", "text": text}]}
-            ]
-            inputs = processor.apply_chat_template(
-                messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
-            ).to(device)
+            vision = image_processor(images=[shown], return_tensors="pt")
+            count = int(vision["image_grid_thw"].prod()) // image_processor.merge_size**2
+            text = _CHAT.format(image=_IMAGE * count, text=_TEMPLATE.format(people=people))
+            tokens = tokenizer(text, return_tensors="pt")["input_ids"]  # [1, L]
             with torch.inference_mode():
-                tokens = model.generate(**inputs, max_new_tokens=_MAX_TOKENS, do_sample=False)  # [1, prompt + answer]
-            answer = processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+                answer = model.generate(
+                    input_ids=tokens.to(device),
+                    attention_mask=torch.ones_like(tokens).to(device),
+                    mm_token_type_ids=(tokens == tokenizer.convert_tokens_to_ids(_IMAGE)).int().to(device),
+                    pixel_values=vision["pixel_values"].to(device, model.dtype),
+                    image_grid_thw=vision["image_grid_thw"].to(device),
+                    max_new_tokens=_MAX_TOKENS,
+                    do_sample=False,
+                )  # [1, L + answer]
+            caption = str(tokenizer.decode(answer[0, tokens.shape[1] :], skip_special_tokens=True))
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError) as error:
             reason = " ".join(str(error).split())[:200]
             raise TalkiesError(f"The captioning model in {self.folder} failed: {reason}", "Give a --prompt.") from error
-        return _one_paragraph(answer)
+        if not caption.strip():
+            raise TalkiesError(f"The captioning model in {self.folder} said nothing.", "Give a --prompt.")
+        return _one_paragraph(caption)
 
 
 def _one_paragraph(text: Any) -> str:
