@@ -19,6 +19,7 @@ Noise = Literal["none", "white", "pink", "brown", "hum", "crowd"]
 Codec = Literal["none", "mu-law", "gsm", "vorbis", "mp3"]
 NOISES: tuple[Noise, ...] = ("none", "white", "pink", "brown", "hum", "crowd")
 CODECS: tuple[Codec, ...] = ("none", "mu-law", "gsm", "vorbis", "mp3")
+_LOUDEST_REFLECTION = 0.8  # of the direct sound
 _SPEED_OF_SOUND = 343.0  # m/s
 _Array = NDArray[np.float64]
 
@@ -137,7 +138,10 @@ def impulse_response(room: Room, rng: np.random.Generator) -> _Array:
     # Diffuse energy relative to the direct sound falls with the square of the critical distance.
     level = direct / (0.057 * np.sqrt(size.prod() / room.reverberation)) / np.sqrt(room.reverberation / 13.8)
     tail = rng.standard_normal(length + 1) * 10 ** (-3 * times / room.reverberation) * (times > mixing)
-    return np.asarray(response + level / np.sqrt(SAMPLING_RATE) * tail)
+    response += level / np.sqrt(SAMPLING_RATE) * tail
+    # Coinciding reflections may be louder than the direct sound; lips and voice would then seem apart.
+    response[1:] = np.clip(response[1:], -_LOUDEST_REFLECTION, _LOUDEST_REFLECTION)
+    return response
 
 
 def _triple(values: _Array) -> tuple[float, float, float]:
