@@ -26,9 +26,9 @@ Array = NDArray[np.float32]
 Index = NDArray[np.int32]
 
 #: Raised whenever the cached layout changes, so that old files are ignored.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 #: Folders of local shape targets that identities draw from.
-LOCAL_TARGETS = ("head", "nose", "mouth", "eyes", "chin", "cheek", "ears", "forehead", "neck", "eyebrows")
+LOCAL_TARGETS = ("head", "nose", "mouth", "eyes", "chin", "cheek", "ears", "forehead", "neck", "eyebrows", "asym")
 ANCESTRIES = ("african", "asian", "caucasian")
 #: Base vertices below this index are the visible body; the rest are helpers (eyes, teeth, hair, garments).
 BODY_VERTICES = 13380

@@ -1,4 +1,4 @@
-"""Hair as geometry: meshes of an asset pack where there is one, otherwise shells of fuzz and the body's own helper."""
+"""Hair as geometry: meshes of an asset pack where there is one, otherwise made here; fuzz is always shells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from talkies.stage.assets import AssetPack
-from talkies.stage.body import BODY_VERTICES, Array, BaseBody
+from talkies.stage.body import BODY_VERTICES, Array, BaseBody, vector
+from talkies.stage.haircraft import CUTS, crafted_hair
 from talkies.stage.identity import Identity
 from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
 from talkies.stage.shading import HAIR
@@ -27,19 +28,9 @@ _PACK_STYLES: dict[str, tuple[str, float]] = {
 #: Shells per style without a mesh: thickness, unevenness, extra height on top, thinning outwards, noise frequency.
 _SHELL_STYLES: dict[str, tuple[float, float, float, float, float]] = {
     "buzz cut": (0.05, 0.0, 0.2, 0.75, 700.0),
-    "crop": (0.14, 0.15, 0.8, 0.8, 650.0),
-    "fringe": (0.18, 0.15, 0.7, 0.8, 650.0),
-    "swept back": (0.16, 0.1, 0.6, 0.8, 650.0),
     "short curls": (0.24, 0.18, 0.6, 0.85, 360.0),
     "afro": (0.50, 0.06, 0.25, 0.85, 420.0),
-    "bob": (0.13, 0.1, 0.3, 0.7, 600.0),
-    "shoulder-length": (0.13, 0.1, 0.3, 0.7, 600.0),
-    "long": (0.13, 0.1, 0.3, 0.7, 600.0),
-    "ponytail": (0.09, 0.05, 0.2, 0.7, 650.0),
-    "braid": (0.09, 0.05, 0.2, 0.7, 650.0),
 }
-#: Where the body's helper hair ends, for long styles without a pack.
-_HELPER_LENGTH = {"bob": 6.9, "shoulder-length": 6.2, "long": 5.0}
 SHELLS = 10
 #: Shells thicker than this are a mane.
 _FULL = 0.2
@@ -53,12 +44,10 @@ def hair_parts(identity: Identity, body: BaseBody, shaped: Array, pack: AssetPac
     mesh, cut = _PACK_STYLES.get(style, ("", UNCUT))
     if pack is not None and mesh in pack.hair:
         return [_pack_hair(identity, body, shaped, pack, mesh, cut)]
-    if style not in _SHELL_STYLES:
-        return []
-    parts = _shells(identity, body, shaped, *_SHELL_STYLES[style])
-    if style in _HELPER_LENGTH:
-        parts.append(_helper_hair(identity, body, shaped, _HELPER_LENGTH[style]))
-    return parts
+    if style in CUTS:
+        low, high = _colours(identity)
+        return crafted_hair(identity, body, shaped, (vector(low), vector(high)))
+    return _shells(identity, body, shaped, *_SHELL_STYLES[style]) if style in _SHELL_STYLES else []
 
 
 def _colours(identity: Identity) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -156,16 +145,3 @@ def _shells(
         part = from_body(body, (shaped + lift).astype(np.float32), "hair", faces, row, cutout=True, two_sided=True)
         parts.append(replace(part, casts=layer % 3 == 0))
     return parts
-
-
-def _helper_hair(identity: Identity, body: BaseBody, shaped: Array, end: float) -> Part:
-    """The body's own long-hair helper, cut at height `end`, open at the face."""
-    faces = body.faces["helper-hair"]
-    place = body.reference[faces[:, :, 0]]
-    centre = place.mean(1)
-    face = (centre[:, 2] > 0.9) & (np.abs(centre[:, 0]) < 0.78) & (centre[:, 1] < 9.05)
-    end += 0.5 * (identity.hair.length - 0.5)
-    faces = faces[(place[:, :, 1].max(1) > end) & ~face]
-    low, high = _colours(identity)
-    row = material(HAIR, low, high, (160.0, 5.0, 1.0, 0.0, identity.hair.greying, end))
-    return from_body(body, shaped, "hair", faces, row, cutout=True, two_sided=True)

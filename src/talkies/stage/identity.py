@@ -14,61 +14,93 @@ Colour = tuple[float, float, float]
 FIRST_TEST_SEED = 1_000_000
 #: Local targets may not go further than this: beyond it faces turn into caricatures.
 TARGET_LIMIT = 0.4
-#: (decreasing, increasing, spread) of the face's shape; `{}` stands for l and r, moved together.
+#: (decreasing, increasing, reach) of the face's shape: reach 1 goes to `TARGET_LIMIT`; `{}` is l and r together.
 _SHAPES: tuple[tuple[str, str, float], ...] = (
-    ("head/head-fat-decr", "head/head-fat-incr", 0.20),
-    ("head/head-angle-in", "head/head-angle-out", 0.15),
-    ("head/head-scale-depth-decr", "head/head-scale-depth-incr", 0.15),
-    ("head/head-scale-horiz-decr", "head/head-scale-horiz-incr", 0.16),
-    ("head/head-scale-vert-decr", "head/head-scale-vert-incr", 0.16),
-    ("forehead/forehead-nubian-decr", "forehead/forehead-nubian-incr", 0.18),
-    ("forehead/forehead-scale-vert-decr", "forehead/forehead-scale-vert-incr", 0.22),
-    ("forehead/forehead-temple-decr", "forehead/forehead-temple-incr", 0.22),
-    ("eyebrows/eyebrows-angle-down", "eyebrows/eyebrows-angle-up", 0.20),
-    ("eyebrows/eyebrows-trans-down", "eyebrows/eyebrows-trans-up", 0.20),
-    ("nose/nose-base-down", "nose/nose-base-up", 0.22),
-    ("nose/nose-curve-concave", "nose/nose-curve-convex", 0.22),
-    ("nose/nose-hump-decr", "nose/nose-hump-incr", 0.22),
-    ("nose/nose-flaring-decr", "nose/nose-flaring-incr", 0.22),
-    ("nose/nose-greek-decr", "nose/nose-greek-incr", 0.15),
-    ("nose/nose-nostrils-width-decr", "nose/nose-nostrils-width-incr", 0.22),
-    ("nose/nose-point-down", "nose/nose-point-up", 0.22),
-    ("nose/nose-point-width-decr", "nose/nose-point-width-incr", 0.24),
-    ("nose/nose-scale-depth-decr", "nose/nose-scale-depth-incr", 0.22),
-    ("nose/nose-scale-horiz-decr", "nose/nose-scale-horiz-incr", 0.24),
-    ("nose/nose-scale-vert-decr", "nose/nose-scale-vert-incr", 0.24),
-    ("nose/nose-width1-decr", "nose/nose-width1-incr", 0.22),
-    ("nose/nose-width2-decr", "nose/nose-width2-incr", 0.22),
-    ("nose/nose-volume-decr", "nose/nose-volume-incr", 0.18),
-    ("mouth/mouth-scale-horiz-decr", "mouth/mouth-scale-horiz-incr", 0.24),
-    ("mouth/mouth-trans-down", "mouth/mouth-trans-up", 0.15),
-    ("mouth/mouth-cupidsbow-decr", "mouth/mouth-cupidsbow-incr", 0.24),
-    ("mouth/mouth-upperlip-height-decr", "mouth/mouth-upperlip-height-incr", 0.22),
-    ("mouth/mouth-lowerlip-height-decr", "mouth/mouth-lowerlip-height-incr", 0.22),
-    ("mouth/mouth-upperlip-volume-decr", "mouth/mouth-upperlip-volume-incr", 0.22),
-    ("mouth/mouth-lowerlip-volume-decr", "mouth/mouth-lowerlip-volume-incr", 0.22),
-    ("chin/chin-width-decr", "chin/chin-width-incr", 0.26),
-    ("chin/chin-height-decr", "chin/chin-height-incr", 0.22),
-    ("chin/chin-bones-decr", "chin/chin-bones-incr", 0.24),
-    ("chin/chin-cleft-decr", "chin/chin-cleft-incr", 0.18),
-    ("chin/chin-prominent-decr", "chin/chin-prominent-incr", 0.22),
-    ("chin/chin-prognathism-decr", "chin/chin-prognathism-incr", 0.12),
-    ("cheek/{}-cheek-bones-decr", "cheek/{}-cheek-bones-incr", 0.24),
-    ("cheek/{}-cheek-volume-decr", "cheek/{}-cheek-volume-incr", 0.22),
-    ("cheek/{}-cheek-inner-decr", "cheek/{}-cheek-inner-incr", 0.18),
-    ("eyes/{}-eye-scale-decr", "eyes/{}-eye-scale-incr", 0.20),
-    ("eyes/{}-eye-height2-decr", "eyes/{}-eye-height2-incr", 0.20),
-    ("eyes/{}-eye-corner1-down", "eyes/{}-eye-corner1-up", 0.22),
-    ("eyes/{}-eye-corner2-down", "eyes/{}-eye-corner2-up", 0.22),
-    ("eyes/{}-eye-eyefold-angle-down", "eyes/{}-eye-eyefold-angle-up", 0.20),
-    ("eyes/{}-eye-trans-in", "eyes/{}-eye-trans-out", 0.18),
-    ("eyes/{}-eye-bag-decr", "eyes/{}-eye-bag-incr", 0.18),
-    ("ears/{}-ear-scale-decr", "ears/{}-ear-scale-incr", 0.22),
-    ("ears/{}-ear-wing-decr", "ears/{}-ear-wing-incr", 0.20),
-    ("ears/{}-ear-lobe-decr", "ears/{}-ear-lobe-incr", 0.22),
-    ("neck/neck-scale-horiz-decr", "neck/neck-scale-horiz-incr", 0.18),
-    ("neck/measure-neck-height-decr", "neck/measure-neck-height-incr", 0.15),
+    ("head/head-fat-decr", "head/head-fat-incr", 0.9),
+    ("head/head-angle-in", "head/head-angle-out", 0.7),
+    ("head/head-scale-depth-decr", "head/head-scale-depth-incr", 0.7),
+    ("head/head-scale-horiz-decr", "head/head-scale-horiz-incr", 0.7),
+    ("head/head-scale-vert-decr", "head/head-scale-vert-incr", 0.7),
+    ("forehead/forehead-nubian-decr", "forehead/forehead-nubian-incr", 0.8),
+    ("forehead/forehead-scale-vert-decr", "forehead/forehead-scale-vert-incr", 1.0),
+    ("forehead/forehead-temple-decr", "forehead/forehead-temple-incr", 1.0),
+    ("eyebrows/eyebrows-angle-down", "eyebrows/eyebrows-angle-up", 0.9),
+    ("eyebrows/eyebrows-trans-down", "eyebrows/eyebrows-trans-up", 0.9),
+    ("nose/nose-base-down", "nose/nose-base-up", 1.0),
+    ("nose/nose-curve-concave", "nose/nose-curve-convex", 1.0),
+    ("nose/nose-hump-decr", "nose/nose-hump-incr", 1.0),
+    ("nose/nose-flaring-decr", "nose/nose-flaring-incr", 1.0),
+    ("nose/nose-greek-decr", "nose/nose-greek-incr", 0.7),
+    ("nose/nose-nostrils-width-decr", "nose/nose-nostrils-width-incr", 1.0),
+    ("nose/nose-point-down", "nose/nose-point-up", 1.0),
+    ("nose/nose-point-width-decr", "nose/nose-point-width-incr", 1.0),
+    ("nose/nose-scale-depth-decr", "nose/nose-scale-depth-incr", 1.0),
+    ("nose/nose-scale-horiz-decr", "nose/nose-scale-horiz-incr", 1.0),
+    ("nose/nose-scale-vert-decr", "nose/nose-scale-vert-incr", 1.0),
+    ("nose/nose-width1-decr", "nose/nose-width1-incr", 1.0),
+    ("nose/nose-width2-decr", "nose/nose-width2-incr", 1.0),
+    ("nose/nose-volume-decr", "nose/nose-volume-incr", 0.8),
+    ("mouth/mouth-scale-horiz-decr", "mouth/mouth-scale-horiz-incr", 1.0),
+    ("mouth/mouth-trans-down", "mouth/mouth-trans-up", 0.7),
+    ("mouth/mouth-cupidsbow-decr", "mouth/mouth-cupidsbow-incr", 1.0),
+    ("mouth/mouth-upperlip-height-decr", "mouth/mouth-upperlip-height-incr", 1.0),
+    ("mouth/mouth-lowerlip-height-decr", "mouth/mouth-lowerlip-height-incr", 1.0),
+    ("mouth/mouth-upperlip-volume-decr", "mouth/mouth-upperlip-volume-incr", 1.0),
+    ("mouth/mouth-lowerlip-volume-decr", "mouth/mouth-lowerlip-volume-incr", 1.0),
+    ("chin/chin-width-decr", "chin/chin-width-incr", 1.0),
+    ("chin/chin-height-decr", "chin/chin-height-incr", 1.0),
+    ("chin/chin-bones-decr", "chin/chin-bones-incr", 1.0),
+    ("chin/chin-cleft-decr", "chin/chin-cleft-incr", 0.8),
+    ("chin/chin-prominent-decr", "chin/chin-prominent-incr", 1.0),
+    ("chin/chin-prognathism-decr", "chin/chin-prognathism-incr", 0.5),
+    ("cheek/{}-cheek-bones-decr", "cheek/{}-cheek-bones-incr", 1.0),
+    ("cheek/{}-cheek-volume-decr", "cheek/{}-cheek-volume-incr", 1.0),
+    ("cheek/{}-cheek-inner-decr", "cheek/{}-cheek-inner-incr", 0.8),
+    ("eyes/{}-eye-scale-decr", "eyes/{}-eye-scale-incr", 0.9),
+    ("eyes/{}-eye-height2-decr", "eyes/{}-eye-height2-incr", 0.9),
+    ("eyes/{}-eye-corner1-down", "eyes/{}-eye-corner1-up", 1.0),
+    ("eyes/{}-eye-corner2-down", "eyes/{}-eye-corner2-up", 1.0),
+    ("eyes/{}-eye-eyefold-angle-down", "eyes/{}-eye-eyefold-angle-up", 0.9),
+    ("eyes/{}-eye-trans-in", "eyes/{}-eye-trans-out", 0.8),
+    ("eyes/{}-eye-bag-decr", "eyes/{}-eye-bag-incr", 0.8),
+    ("ears/{}-ear-scale-decr", "ears/{}-ear-scale-incr", 1.0),
+    ("ears/{}-ear-wing-decr", "ears/{}-ear-wing-incr", 0.9),
+    ("ears/{}-ear-lobe-decr", "ears/{}-ear-lobe-incr", 1.0),
+    ("neck/neck-scale-horiz-decr", "neck/neck-scale-horiz-incr", 0.8),
+    ("neck/measure-neck-height-decr", "neck/measure-neck-height-incr", 0.7),
+    ("nose/nose-nostrils-angle-down", "nose/nose-nostrils-angle-up", 0.7),
+    ("nose/nose-septumangle-decr", "nose/nose-septumangle-incr", 0.7),
+    ("nose/nose-trans-down", "nose/nose-trans-up", 0.7),
+    ("nose/nose-trans-backward", "nose/nose-trans-forward", 0.7),
+    ("nose/nose-width3-decr", "nose/nose-width3-incr", 0.7),
+    ("nose/nose-compression-compress", "nose/nose-compression-uncompress", 0.7),
+    ("mouth/mouth-angles-down", "mouth/mouth-angles-up", 0.7),
+    ("mouth/mouth-cupidsbow-width-decr", "mouth/mouth-cupidsbow-width-incr", 0.7),
+    ("mouth/mouth-dimples-in", "mouth/mouth-dimples-out", 0.7),
+    ("mouth/mouth-lowerlip-width-decr", "mouth/mouth-lowerlip-width-incr", 0.7),
+    ("mouth/mouth-upperlip-width-decr", "mouth/mouth-upperlip-width-incr", 0.7),
+    ("mouth/mouth-philtrum-volume-decr", "mouth/mouth-philtrum-volume-incr", 0.7),
+    ("mouth/mouth-scale-depth-decr", "mouth/mouth-scale-depth-incr", 0.7),
+    ("mouth/mouth-laugh-lines-in", "mouth/mouth-laugh-lines-out", 0.7),
+    ("eyes/{}-eye-bag-in", "eyes/{}-eye-bag-out", 0.7),
+    ("eyes/{}-eye-epicanthus-in", "eyes/{}-eye-epicanthus-out", 0.7),
+    ("eyes/{}-eye-eyefold-concave", "eyes/{}-eye-eyefold-convex", 0.7),
+    ("eyes/{}-eye-eyefold-down", "eyes/{}-eye-eyefold-up", 0.7),
+    ("eyes/{}-eye-height1-decr", "eyes/{}-eye-height1-incr", 0.7),
+    ("eyes/{}-eye-height3-decr", "eyes/{}-eye-height3-incr", 0.7),
+    ("eyes/{}-eye-push1-in", "eyes/{}-eye-push1-out", 0.7),
+    ("eyes/{}-eye-push2-in", "eyes/{}-eye-push2-out", 0.7),
+    ("eyes/{}-eye-trans-down", "eyes/{}-eye-trans-up", 0.7),
+    ("cheek/{}-cheek-trans-down", "cheek/{}-cheek-trans-up", 0.7),
+    ("ears/{}-ear-rot-backward", "ears/{}-ear-rot-forward", 0.7),
+    ("ears/{}-ear-flap-decr", "ears/{}-ear-flap-incr", 0.7),
+    ("forehead/forehead-trans-backward", "forehead/forehead-trans-forward", 0.7),
+    ("head/head-back-scale-depth-decr", "head/head-back-scale-depth-incr", 0.7),
+    ("chin/chin-jaw-drop-decr", "chin/chin-jaw-drop-incr", 0.7),
+    ("eyebrows/eyebrows-trans-backward", "eyebrows/eyebrows-trans-forward", 0.7),
+    ("neck/neck-scale-depth-decr", "neck/neck-scale-depth-incr", 0.7),
 )
+_ASYMMETRIES = {"brown": 2, "cheek": 2, "ear": 4, "eye": 8, "jaw": 3, "mouth": 2, "nose": 4, "temple": 2}
 _OUTLINES = ("oval", "round", "rectangular", "square", "triangular", "invertedtriangular", "diamond")
 
 _HAIR_COLOURS: dict[str, Colour] = {
@@ -108,7 +140,7 @@ HAIR_STYLES: dict[str, tuple[float, float, float]] = {
     "crop": (0.35, 1.3, 0.0),
     "fringe": (0.35, 1.0, 0.0),
     "swept back": (0.15, 1.1, 0.0),
-    "short curls": (0.45, 0.8, 1.2),
+    "short curls": (0.30, 0.55, 1.1),
     "afro": (0.25, 0.25, 1.6),
     "bob": (1.1, 0.04, 0.0),
     "shoulder-length": (1.2, 0.14, 0.0),
@@ -127,7 +159,7 @@ class Skin:
         warmth: -1 (cool) to 1 (golden).
         age_lines: Folds and forehead lines. freckles: Freckles. blush: Redness of cheeks and nose.
         shadow: Darkness under the eyes. lipstick: Strength of the lip colour. lip_colour: sRGB.
-        eyeliner: Darkness of the lash line.
+        eyeliner: Darkness of the lash line. moles: Reference positions (x of either sign, y) and sizes in decimetres.
     """
 
     tone: float
@@ -139,6 +171,7 @@ class Skin:
     lipstick: float
     lip_colour: Colour
     eyeliner: float
+    moles: tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -151,7 +184,7 @@ class Hair:
         length: Varies where long hair ends and how far short hair stands out, in [0, 1]. volume: 0.95 to 1.08.
         parting: Mirrored styles. curl: Waviness of strands, in [0, 1]. hairline: Receding, in [0, 1].
         beard: Density of the beard, 0 to 1. moustache: The same for the upper lip.
-        brow_density: 0.5 to 1. brow_shape: Arch and thickness, about -1 to 1.
+        brow_density: 0.5 to 1. brow_shape: Arch, thickness, slant and length, each about -1 to 1.
     """
 
     style: str
@@ -166,7 +199,7 @@ class Hair:
     beard: float
     moustache: float
     brow_density: float
-    brow_shape: tuple[float, float]
+    brow_shape: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -247,13 +280,17 @@ class Identity:
 
 def _shape(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     local: list[tuple[str, float]] = []
-    for low, high, spread in _SHAPES:
-        amount = float(np.clip(rng.normal(0, spread), -TARGET_LIMIT, TARGET_LIMIT))
+    for low, high, reach in _SHAPES:
+        # flatter than a bell: average faces are all alike
+        amount = TARGET_LIMIT * reach * float(np.sin(np.pi / 2 * rng.uniform(-1, 1)))
         name = high if amount > 0 else low
         for side in ("l", "r") if "{}" in name else ("",):
             local.append((name.format(side), abs(amount)))
     outline = _OUTLINES[int(rng.integers(len(_OUTLINES)))]
     local.append((f"head/head-{outline}", float(rng.uniform(0, TARGET_LIMIT))))
+    for part, count in _ASYMMETRIES.items():  # nobody is the same on both sides
+        side = "lr"[int(rng.integers(2))]
+        local.append((f"asym/asym-{part}-{int(rng.integers(1, count + 1))}-{side}", float(rng.uniform(0, 0.3))))
     return tuple(local)
 
 
@@ -301,6 +338,10 @@ def _skin(rng: np.random.Generator, tone: float, age: float, male: bool) -> Skin
         lipstick=makeup * float(rng.uniform(0.15, 0.65)),
         lip_colour=_jitter(rng, palette[int(rng.integers(len(palette)))], 0.1),
         eyeliner=makeup * float(rng.uniform(0.2, 0.9)),
+        moles=tuple(
+            (float(rng.uniform(-0.6, 0.6)), float(rng.uniform(7.2, 8.7)), float(rng.uniform(0.008, 0.02)))
+            for _ in range(int(rng.integers(0, 4)))
+        ),
     )
 
 
@@ -332,7 +373,12 @@ def _hair(rng: np.random.Generator, tone: float, age: float, male: bool, curly: 
         beard=float(rng.choice([0.3, 0.5, 0.75, 0.95])) if bearded else 0.0,
         moustache=float(rng.choice([0.0, 0.5, 0.9])) if male and (bearded or rng.random() < 0.12) else 0.0,
         brow_density=float(rng.uniform(0.6, 1.0)) * (1.0 if male else 0.92),
-        brow_shape=(float(rng.normal(0, 1)), float(np.clip(rng.normal(0.35 if male else -0.35, 0.55), -1.4, 1.4))),
+        brow_shape=(
+            float(rng.uniform(-1, 1)),
+            float(np.clip(rng.normal(0.4 if male else -0.4, 0.7), -1.4, 1.6)),
+            float(rng.uniform(-1, 1)),
+            float(rng.uniform(-1, 1)),
+        ),
     )
 
 

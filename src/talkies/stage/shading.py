@@ -18,6 +18,8 @@ MATERIAL_COLUMNS = 13
 LIGHT_ROWS = 9
 TONE_STEPS = 4096
 _TONE_RANGE = 8.0
+#: Hair with a higher frequency of holes is fuzz without combed strands.
+_FUZZ = 250.0
 
 _F = np.float32
 
@@ -100,8 +102,9 @@ def _kept(material, lattice, u, v, aux):
         return noise2(lattice, u * material[7], v * material[8]) < material[9]
     if kind == CLOTH and material[10] > 0:  # a neckline cut in reference coordinates (aux): round to deep V
         across = abs(aux[0])
-        neck = material[10] - material[9] * np.exp(-((across / _F(0.62)) ** 2)) * _step(_F(-0.2), _F(0.5), aux[2])
-        neck += _F(0.10) * _step(_F(0.4), _F(1.2), across)
+        front = _step(_F(-0.2), _F(0.5), aux[2])
+        neck = material[10] - material[9] * np.exp(-((across / _F(0.5)) ** 2)) * front
+        neck += _F(1.2) * max(_F(0), across - _F(0.5)) + _F(0.25) * (_F(1) - front)
         return aux[1] <= neck
     return True
 
@@ -257,7 +260,7 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
         wrap_r, wrap_g, wrap_b = _F(0.4), _F(0.2), _F(0.2)
         lit = (lit * _F(0.5) + _F(0.5)) * ao * _F(1.4)
     elif kind == HAIR:
-        fx, fy = (_F(90), _F(6)) if material[10] > 0 else (material[7], material[8])
+        fx, fy = (_F(90), _F(6)) if material[7] > _FUZZ else (material[7], material[8])
         strand = _faded(lattice, u * fx, v * fy, fx * span)
         fine = _faded(lattice, u * fx * _F(2.7) + _F(7), v * fy * _F(1.3) + _F(7), fx * span * _F(2.7))
         tint = _F(0.58) + _F(0.70) * (strand * _F(0.65) + fine * _F(0.35))

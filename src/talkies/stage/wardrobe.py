@@ -199,14 +199,14 @@ def _muted(colour: tuple[float, float, float]) -> tuple[float, float, float]:
 def _shirt(identity: Identity, body: BaseBody, shaped: Array, lowest: float) -> Part:
     """A shirt from the body's tights helper, with a round to deep neckline."""
     outfit = identity.outfit
-    neck = 6.55 + 0.15 * outfit.neckline
+    neck = 6.60
     faces = body.faces["helper-tights"]
     place = body.reference[faces[:, :, 0]]
     keep = (place[:, :, 1].max(1) > lowest) & (place[:, :, 1].min(1) < neck + 0.9)
     if outfit.garment < 0.5:  # short sleeves
         keep &= np.abs(place.mean(1)[:, 0]) < 3.1
     normals = vertex_normals(shaped, body.faces["helper-tights"][:, :, 0])
-    row = _cloth(identity, outfit.colours[0], outfit.colours[1], True, 0.15 + 0.35 * outfit.neckline, neck)
+    row = _cloth(identity, outfit.colours[0], outfit.colours[1], True, 0.05 + 0.45 * outfit.neckline**2, neck)
     puffed = (shaped + _SHIRT_GAP * normals).astype(np.float32)
     return replace(from_body(body, puffed, "cloth", faces[keep], row, cutout=True, two_sided=True), casts=False)
 
