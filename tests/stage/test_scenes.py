@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,9 +63,8 @@ def test_scenes_show_everyone_where_the_labels_say() -> None:
     take = shoot(Scene(actors, layout.camera, SETUPS[0], background))
     assert take.frames.shape == (1, 96, 240, 3)
     assert set(np.unique(take.masks)) == {0, 1, 2, 3}
-    empty = take.masks[0] == 0
-    same = (take.frames[0] == background.picture).all(-1)
-    assert same[empty].mean() > 0.97  # only the soft edges of people differ
+    near = cv2.dilate((take.masks[0] > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
+    assert (take.frames[0] == background.picture)[near == 0].all()  # people end softly, within two pixels
     for k, truth in enumerate(take.truths):
         x, y = truth.points[0, 2].astype(int)
         assert take.masks[0, y, x] == k + 1
