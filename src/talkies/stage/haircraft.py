@@ -96,7 +96,9 @@ class _Maker:
             lift = (0.02 + height * f * np.sqrt(cover[used]))[:, None] * normals
             thin = 0.0 if layer == 0 else 0.25 + 0.4 * f
             faces_uv = np.stack([triangles, corners], -1)
-            parts.append(self._part(self.shaped[used] + lift, faces_uv, uv, place, thin, 0.72 + 0.28 * f, UNCUT))
+            parts.append(
+                self._part(self.shaped[used] + lift, faces_uv, uv, place, thin, 0.72 + 0.28 * f, UNCUT, sheet=False)
+            )
         return parts
 
     def curtain(self, first: float, last: float, end: float, layer: int) -> Part:
@@ -157,6 +159,8 @@ class _Maker:
         thin: float,
         shade: float,
         cut: float,
+        *,
+        sheet: bool = True,
     ) -> Part:
         low, high = (np.clip(colour * shade, 0, 1) for colour in self.colours)
         row = material(
@@ -176,7 +180,7 @@ class _Maker:
             aux=place,
             base=np.full(len(vertices), -1, np.int32),
             cutout=thin > 0 or cut > UNCUT,
-            two_sided=True,
+            two_sided=sheet,
             casts=thin == 0,
         )
 

@@ -142,6 +142,8 @@ def _shells(
             (high[0] * shade, high[1] * shade, high[2] * shade),
             (frequency, frequency, 0.5, f * thinning + 0.001, hair.greying, UNCUT),
         )
-        part = from_body(body, (shaped + lift).astype(np.float32), "hair", faces, row, cutout=True, two_sided=True)
+        part = from_body(
+            body, (shaped + lift).astype(np.float32), "hair", faces, row, cutout=True, two_sided=thickness > _FULL
+        )
         parts.append(replace(part, casts=layer % 3 == 0))
     return parts

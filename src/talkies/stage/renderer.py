@@ -115,7 +115,7 @@ class Renderer:
         solid = figure.solid
         geometry.rasterise(screen, figure.triangles[:solid], figure.two_sided[:solid], first, self._depth, self._owner)
         shading.rasterise_cutout(
-            screen, figure.triangles[solid:], figure.corners[solid:], figure.uv, figure.aux,
+            screen, figure.triangles[solid:], figure.corners[solid:], figure.uv, figure.aux, figure.two_sided[solid:],
             figure.material_of[solid:], figure.materials, _lattice(), first + solid, self._depth, self._owner,
         )  # fmt: skip
 

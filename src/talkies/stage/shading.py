@@ -20,6 +20,8 @@ TONE_STEPS = 4096
 _TONE_RANGE = 8.0
 #: Hair with a higher frequency of holes is fuzz without combed strands.
 _FUZZ = 250.0
+#: Cut heights below this cut nothing.
+_UNCUT = -1e5
 
 _F = np.float32
 
@@ -91,12 +93,15 @@ def _kept(material, lattice, u, v, aux):
     kind = int(material[0])
     if kind == HAIR:
         fx, fy = material[7], material[8]
-        if aux[1] < material[12] + _F(0.22) * noise2(lattice, u * _F(60), v * _F(2)):
+        if material[12] > _UNCUT and aux[1] < material[12] + _F(0.22) * noise2(lattice, u * _F(60), v * _F(2)):
             return False  # cut at a height, in uneven locks
-        if material[10] <= 0:
+        holes = material[10]
+        if holes <= 0:
             return True
-        coarse = noise2(lattice, u * fx * _F(0.23), v * fy * _F(0.23))
-        return noise2(lattice, u * fx, v * fy) * _F(0.75) + coarse * _F(0.45) > material[10]
+        coarse = noise2(lattice, u * fx * _F(0.23), v * fy * _F(0.23)) * _F(0.45)
+        if coarse > holes or coarse + _F(0.75) <= holes:
+            return coarse > holes  # the fine noise cannot change it
+        return noise2(lattice, u * fx, v * fy) * _F(0.75) + coarse > holes
     if kind == LASH:
         # single hairs fan out over the strip; fewer reach the tips (v grows towards them on both lids)
         return noise2(lattice, u * material[7], v * material[8]) < material[9]
@@ -110,8 +115,10 @@ def _kept(material, lattice, u, v, aux):
 
 
 @nb.njit(cache=True, fastmath=True, nogil=True)
-def rasterise_cutout(screen, triangles, corners, uv, aux, material_of, materials, lattice, first, depth, owner):
-    """Like `rasterise`, both sides, for materials with holes: every sample is asked whether it is there."""
+def rasterise_cutout(
+    screen, triangles, corners, uv, aux, two_sided, material_of, materials, lattice, first, depth, owner
+):
+    """Like `geometry.rasterise` for materials with holes: every sample is asked whether it is there."""
     height, width = depth.shape
     point = np.empty(3, np.float32)
     for t in range(triangles.shape[0]):
@@ -120,31 +127,39 @@ def rasterise_cutout(screen, triangles, corners, uv, aux, material_of, materials
         x1, y1 = screen[b, 0], screen[b, 1]
         x2, y2 = screen[c, 0], screen[c, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-9:
+        if area > -1e-9 and (two_sided[t] == 0 or area < 1e-9):
             continue
-        low_x = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
-        high_x = min(width - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
-        low_y = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
-        high_y = min(height - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+        low_x = max(0, int(np.ceil(min(x0, x1, x2) - _F(0.5))))
+        high_x = min(width - 1, int(np.floor(max(x0, x1, x2) - _F(0.5))))
+        low_y = max(0, int(np.ceil(min(y0, y1, y2) - _F(0.5))))
+        high_y = min(height - 1, int(np.floor(max(y0, y1, y2) - _F(0.5))))
+        if low_x > high_x or low_y > high_y:
+            continue
         inverse = _F(1) / area
+        z0, z1, z2 = screen[a, 2], screen[b, 2], screen[c, 2]
+        i, j, k = corners[t, 0], corners[t, 1], corners[t, 2]
+        material = materials[material_of[t]]
+        step1 = (y2 - y0) * inverse
+        step2 = (y0 - y1) * inverse
         for y in range(low_y, high_y + 1):
+            px = _F(low_x) + _F(0.5) - x0
+            py = _F(y) + _F(0.5) - y0
+            l1 = (px * (y2 - y0) - (x2 - x0) * py) * inverse - step1
+            l2 = ((x1 - x0) * py - px * (y1 - y0)) * inverse - step2
             for x in range(low_x, high_x + 1):
-                px = x + _F(0.5) - x0
-                py = y + _F(0.5) - y0
-                l1 = (px * (y2 - y0) - (x2 - x0) * py) * inverse
-                l2 = ((x1 - x0) * py - px * (y1 - y0)) * inverse
+                l1 += step1
+                l2 += step2
                 l0 = _F(1) - l1 - l2
                 if l0 < 0 or l1 < 0 or l2 < 0:
                     continue
-                z = l0 * screen[a, 2] + l1 * screen[b, 2] + l2 * screen[c, 2]
+                z = l0 * z0 + l1 * z1 + l2 * z2
                 if z >= depth[y, x]:
                     continue
-                i, j, k = corners[t, 0], corners[t, 1], corners[t, 2]
                 u = l0 * uv[i, 0] + l1 * uv[j, 0] + l2 * uv[k, 0]
                 v = l0 * uv[i, 1] + l1 * uv[j, 1] + l2 * uv[k, 1]
                 for n in range(3):
                     point[n] = l0 * aux[a, n] + l1 * aux[b, n] + l2 * aux[c, n]
-                if _kept(materials[material_of[t]], lattice, u, v, point):
+                if _kept(material, lattice, u, v, point):
                     depth[y, x] = z
                     owner[y, x] = first + t
 
@@ -396,6 +411,8 @@ def resolve(
                     continue
                 count += 1
                 m = material_of[t - first]
+                if int(materials[m, 0]) == HAIR:
+                    m = np.int32(len(materials))  # all layers of hair are one surface
                 if kind < 0:
                     kind = m
                 same = same and kind == m
@@ -404,7 +421,7 @@ def resolve(
                 farthest = max(farthest, z)
             if count == 0:
                 continue
-            same = same and farthest - nearest < 0.12
+            same = same and farthest - nearest < (_F(0.5) if kind == len(materials) else _F(0.12))
             for s in range(4):
                 sy = 2 * py + (s >> 1)
                 sx = 2 * px + (s & 1)

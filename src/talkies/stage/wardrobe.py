@@ -245,12 +245,12 @@ def glasses_parts(identity: Identity, body: BaseBody, shaped: Array) -> list[Par
     nose = np.array([[right[0] + a * 0.98, left[1] + 0.05, front], [0, left[1] + 0.09, front + 0.03],
                      [left[0] - a * 0.98, left[1] + 0.05, front]])  # fmt: skip
     pieces = [*rims, _tube(nose, 0.014, closed=False)]
-    near = skin[(np.abs(skin[:, 1] - left[1]) < 0.25) & (skin[:, 2] < left[2] - 0.25) & (skin[:, 2] > left[2] - 0.75)]
-    width = float(np.abs(near[:, 0]).max()) + 0.02
+    near = skin[(np.abs(skin[:, 1] - left[1]) < 0.15) & (skin[:, 2] < left[2] - 0.25) & (skin[:, 2] > left[2] - 0.6)]
+    width = float(np.percentile(np.abs(near[:, 0]), 98)) + 0.015
     for side, eye in ((1, left), (-1, right)):
         path = np.array([
             [eye[0] + side * a, eye[1] + 0.08, front - 0.10], [side * width, eye[1] + 0.08, left[2] - 0.30],
-            [side * (width + 0.02), eye[1] + 0.06, left[2] - 0.95],
+            [side * (width + 0.01), eye[1] + 0.08, left[2] - 0.78],
         ])  # fmt: skip
         pieces.append(_tube(path, 0.016, closed=False))
     row = material(PLAIN, identity.outfit.glasses_colour, (1, 1, 1), (0.7, 60.0))
