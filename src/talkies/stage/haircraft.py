@@ -91,7 +91,7 @@ class _Maker:
         height = cut.cap * (0.8 + 0.4 * hair.length) * (1 + cut.top * smoothstep(8.6, 9.2, place[:, 1]))
         uv, corners = _around(place, triangles)
         parts = []
-        for layer in range(_CAP_LAYERS):
+        for layer in reversed(range(_CAP_LAYERS)):  # outermost first: what it hides is never asked for holes
             f = (layer + 1) / _CAP_LAYERS
             lift = (0.02 + height * f * np.sqrt(cover[used]))[:, None] * normals
             thin = 0.0 if layer == 0 else 0.25 + 0.4 * f

@@ -131,8 +131,9 @@ def _shells(
     height = 1 + top * smoothstep(8.6, 9.2, body.reference[:, 1])
     reach = thickness * (0.75 + 0.5 * hair.length) * cover * lumps * height
     low, high = _colours(identity)
+    back = thickness > _FULL  # the far side of a mane shows through its edge
     parts: list[Part] = []
-    for layer in range(SHELLS):
+    for layer in reversed(range(SHELLS)):  # outermost first: what it hides is never asked for holes
         f = layer / (SHELLS - 1)
         lift = (0.015 + reach * f)[:, None] * normals + np.array([0, -0.06, 0.03]) * thickness * 3 * f * f
         shade = 0.55 + 0.6 * f
@@ -143,7 +144,7 @@ def _shells(
             (frequency, frequency, 0.5, f * thinning + 0.001, hair.greying, UNCUT),
         )
         part = from_body(
-            body, (shaped + lift).astype(np.float32), "hair", faces, row, cutout=True, two_sided=thickness > _FULL
+            body, (shaped + lift).astype(np.float32), "hair", faces, row, cutout=True, two_sided=back and layer % 2 == 1
         )
         parts.append(replace(part, casts=layer % 3 == 0))
     return parts

@@ -19,7 +19,7 @@ from talkies.stage.performance import Performance
 #: Samples per pixel and side.
 SUPERSAMPLING = 2
 _SHADOW_MAP = 320
-#: Half the width of the square the shadow map covers around each head, decimetres.
+#: Half the width of the square the shadow map covers around a head, decimetres.
 _SHADOW_REACH = 3.6
 
 
@@ -64,6 +64,18 @@ class Actor:
     placement: Placement = Placement()
 
 
+@dataclass(frozen=True)
+class _Shadow:
+    """Distances from the key light: `depth [S, S]`, `view [3, 4]` into it, texels per decimetre (0: no shadows)."""
+
+    depth: Array
+    view: Array
+    scale: np.float32
+
+
+_NO_SHADOW = _Shadow(np.zeros((1, 1), np.float32), np.zeros((3, 4), np.float32), np.float32(0))
+
+
 class Renderer:
     """Draws any number of figures into frames of one size, reusing its buffers. Not for use by several threads.
 
@@ -76,7 +88,6 @@ class Renderer:
         shape = (height * SUPERSAMPLING, width * SUPERSAMPLING)
         self._depth = np.empty(shape, np.float32)
         self._owner = np.empty(shape, np.int32)
-        self._shadow = np.empty((_SHADOW_MAP, _SHADOW_MAP), np.float32)
         self._premultiplied = np.empty((height, width, 4), np.float32)
 
     def draw(
@@ -104,9 +115,11 @@ class Renderer:
             screens.append(screen)
             firsts.append(first)
             first += len(figure.triangles)
+        table = light.table()
+        shadow = self._cast_shadows(actors, table) if light.shadows else _NO_SHADOW
         self._premultiplied.fill(0)
         for k, (figure, pose) in enumerate(actors):
-            self._shade(figure, pose, screens[k], firsts[k], actors, camera, light, float(focal))
+            self._shade(figure, pose, screens[k], firsts[k], camera, table, shadow)
         out = np.empty((self.height, self.width, 4), np.uint8)
         shading.to_bytes(self._premultiplied, not premultiplied, out)
         return out, self._people(np.array([*firsts, first]))
@@ -119,31 +132,32 @@ class Renderer:
             figure.material_of[solid:], figure.materials, _lattice(), first + solid, self._depth, self._owner,
         )  # fmt: skip
 
+    def _cast_shadows(self, actors: list[tuple[Figure, Pose]], table: Array) -> _Shadow:
+        """One map of distances from the key light, around everyone's head and shoulders."""
+        heads = np.stack([_head_position(figure, pose) for figure, pose in actors]).astype(np.float64)
+        centre = heads.mean(0) + np.array([0, -0.6, 0.3])
+        reach = _SHADOW_REACH + float(np.linalg.norm(heads - heads.mean(0), axis=1).max())
+        size = round(_SHADOW_MAP * min(2.0, (reach / _SHADOW_REACH) ** 0.75) / 32) * 32
+        depth = np.full((size, size), 1e9, np.float32)
+        view = look_at(centre + table[0].astype(np.float64) * 20, centre)
+        scale = np.float32(size / 2 / reach)
+        for figure, pose in actors:
+            flat = np.empty_like(pose.points)
+            geometry.project_flat(pose.points, view, scale, np.float32(size / 2), flat)
+            geometry.rasterise_depth(flat, figure.shade_triangles, depth)
+        return _Shadow(depth, view, scale)
+
     def _shade(
-        self, figure: Figure, pose: Pose, screen: Array, first: int, actors: list[tuple[Figure, Pose]],
-        camera: Camera, light: Light, focal: float,
-    ) -> None:  # fmt: skip
-        head = pose.head[:, :3] @ figure.joints[_head_bone()] + pose.head[:, 3]
-        table = light.table()
-        scale = np.float32(0)
-        shadow_view = np.zeros((3, 4), np.float32)
-        if light.shadows:
-            centre = np.asarray(head, np.float64) + np.array([0, -0.6, 0.3])
-            shadow_view = look_at(centre + table[0].astype(np.float64) * 20, centre)
-            scale = np.float32(_SHADOW_MAP / 2 / _SHADOW_REACH)
-            self._shadow.fill(1e9)
-            for other, other_pose in actors:
-                flat = np.empty_like(other_pose.points)
-                geometry.project_flat(other_pose.points, shadow_view, scale, np.float32(_SHADOW_MAP / 2), flat)
-                geometry.rasterise_depth(flat, other.shade_triangles, self._shadow)
-        distance = float(np.linalg.norm(np.asarray(camera.position) - head))
-        samples_per_unit = focal / distance / SUPERSAMPLING
+        self, figure: Figure, pose: Pose, screen: Array, first: int, camera: Camera, table: Array, shadow: _Shadow
+    ) -> None:
+        distance = float(np.linalg.norm(np.asarray(camera.position) - _head_position(figure, pose)))
+        pixels_per_unit = camera.focal(self.height) / distance
         shading.resolve(
             self._depth, self._owner, first, first + len(figure.triangles), screen, pose.points, pose.normals,
             figure.triangles, figure.corners, figure.uv, figure.occlusion, figure.aux, figure.material_of,
             figure.materials, pose.up, np.asarray(camera.position, np.float32), table, _lattice(),
-            _level(figure.face_texture, samples_per_unit, 0.30), _level(figure.body_texture, samples_per_unit, 0.13),
-            self._shadow, shadow_view, scale, _tone(), self._premultiplied,
+            _level(figure.face_texture, pixels_per_unit, 0.30), _level(figure.body_texture, pixels_per_unit, 0.13),
+            shadow.depth, shadow.view, shadow.scale, _tone(), self._premultiplied,
         )  # fmt: skip
 
     def _people(self, bounds: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -222,6 +236,11 @@ def _all_marks() -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int32]]
 def stack_truth(frames: list[dict[str, Array]]) -> Truth:
     """Frames' measurements as one record."""
     return Truth(**{name: np.stack([frame[name] for frame in frames]).astype(np.float32) for name in frames[0]})
+
+
+def _head_position(figure: Figure, pose: Pose) -> Array:
+    """Where the head joint is, `[3]`."""
+    return np.asarray(pose.head[:, :3] @ figure.joints[_head_bone()] + pose.head[:, 3], np.float32)
 
 
 def _up_on_screen(pose: Pose, camera: Camera) -> Array:

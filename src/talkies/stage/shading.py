@@ -2,7 +2,7 @@
 # Kernels are compiled by numba from plain loops; their arrays are float32 or int32 unless said otherwise.
 # Each is one loop over samples with the whole look inside it, hence long.
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: PLR0912, PLR0915, PLR1714, SIM109
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, SIM109
 
 from __future__ import annotations
 
@@ -139,6 +139,7 @@ def rasterise_cutout(
         z0, z1, z2 = screen[a, 2], screen[b, 2], screen[c, 2]
         i, j, k = corners[t, 0], corners[t, 1], corners[t, 2]
         material = materials[material_of[t]]
+        placed = int(material[0]) == CLOTH or material[12] > _UNCUT
         step1 = (y2 - y0) * inverse
         step2 = (y0 - y1) * inverse
         for y in range(low_y, high_y + 1):
@@ -157,8 +158,9 @@ def rasterise_cutout(
                     continue
                 u = l0 * uv[i, 0] + l1 * uv[j, 0] + l2 * uv[k, 0]
                 v = l0 * uv[i, 1] + l1 * uv[j, 1] + l2 * uv[k, 1]
-                for n in range(3):
-                    point[n] = l0 * aux[a, n] + l1 * aux[b, n] + l2 * aux[c, n]
+                if placed:
+                    for n in range(3):
+                        point[n] = l0 * aux[a, n] + l1 * aux[b, n] + l2 * aux[c, n]
                 if _kept(material, lattice, u, v, point):
                     depth[y, x] = z
                     owner[y, x] = first + t
