@@ -74,7 +74,7 @@ _SHAPES: tuple[tuple[str, str, float], ...] = (
     ("nose/nose-trans-backward", "nose/nose-trans-forward", 0.7),
     ("nose/nose-width3-decr", "nose/nose-width3-incr", 0.7),
     ("nose/nose-compression-compress", "nose/nose-compression-uncompress", 0.7),
-    ("mouth/mouth-angles-down", "mouth/mouth-angles-up", 0.7),
+    ("mouth/mouth-angles-down", "mouth/mouth-angles-up", 0.4),
     ("mouth/mouth-cupidsbow-width-decr", "mouth/mouth-cupidsbow-width-incr", 0.7),
     ("mouth/mouth-dimples-in", "mouth/mouth-dimples-out", 0.7),
     ("mouth/mouth-lowerlip-width-decr", "mouth/mouth-lowerlip-width-incr", 0.7),
@@ -110,8 +110,8 @@ _HAIR_COLOURS: dict[str, Colour] = {
     "light brown": (0.360, 0.240, 0.140),
     "blond": (0.600, 0.460, 0.270),
     "red": (0.430, 0.190, 0.090),
-    "grey": (0.470, 0.455, 0.440),
-    "white": (0.720, 0.705, 0.680),
+    "grey": (0.420, 0.407, 0.395),
+    "white": (0.590, 0.578, 0.560),
 }
 _EYE_COLOURS: dict[str, Colour] = {
     "brown": (0.220, 0.120, 0.060),
@@ -274,7 +274,7 @@ class Identity:
             outfit=_outfit(rng, age),
             eye_colour_name=eye_name,
             eye_colour=eye,
-            smile=float(rng.uniform(0.04, 0.16)),
+            smile=float(rng.uniform(0.08, 0.24)),
         )
 
 
@@ -338,11 +338,17 @@ def _skin(rng: np.random.Generator, tone: float, age: float, male: bool) -> Skin
         lipstick=makeup * float(rng.uniform(0.15, 0.65)),
         lip_colour=_jitter(rng, palette[int(rng.integers(len(palette)))], 0.1),
         eyeliner=makeup * float(rng.uniform(0.2, 0.9)),
-        moles=tuple(
-            (float(rng.uniform(-0.6, 0.6)), float(rng.uniform(7.2, 8.7)), float(rng.uniform(0.008, 0.02)))
-            for _ in range(int(rng.integers(0, 4)))
-        ),
+        moles=tuple(_mole(rng) for _ in range(int(rng.integers(0, 4)))),
     )
+
+
+def _mole(rng: np.random.Generator) -> tuple[float, float, float]:
+    """On a cheek or the forehead: nose, lips and eyes stay clear."""
+    side = 1 if rng.random() < 0.5 else -1
+    size = float(rng.uniform(0.008, 0.018))
+    if rng.random() < 0.75:
+        return side * float(rng.uniform(0.34, 0.62)), float(rng.uniform(7.25, 7.95)), size
+    return side * float(rng.uniform(0.05, 0.5)), float(rng.uniform(8.52, 8.74)), size
 
 
 def _hair(rng: np.random.Generator, tone: float, age: float, male: bool, curly: float) -> Hair:

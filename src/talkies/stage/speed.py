@@ -48,7 +48,7 @@ def frames_per_second(people: int, height: int, width: int, assets: str, seed: i
 
 
 def together(workers: int, people: int, height: int, width: int, assets: str) -> list[tuple[float, float, float]]:
-    """`frames_per_second` of several processes at the same time."""
+    """`frames_per_second` of several processes at the same time, all drawing the same scene."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
-        jobs = [pool.submit(frames_per_second, people, height, width, assets, 100 * k) for k in range(workers)]
+        jobs = [pool.submit(frames_per_second, people, height, width, assets) for _ in range(workers)]
         return [job.result() for job in jobs]
