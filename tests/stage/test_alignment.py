@@ -9,9 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 
+from talkies.media.resampling import SAMPLING_RATE, resample
 from talkies.stage import engines
 from talkies.stage.alignment import SILENCE, AlignmentError, Phone, align, check_phones
-from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.speech import Speech, load_speech, save_speech, synthesize
 from talkies.stage.texts import sample_text, spoken_words
 from talkies.stage.voices import available_voices, find_voice, render
@@ -90,7 +90,7 @@ def test_boundaries_agree_with_flites_own() -> None:
         text = sample_text(rng, "train", 1)
         truth = _flite_phones(text, voice.blend[0][0], voice.pitch)
         waveform, rate = engines.flite(text, voice.blend[0][0], voice.pitch, 1.0)
-        found = [p for p in align(engines.resample(waveform, rate), text).phones if p.label != SILENCE]
+        found = [p for p in align(resample(waveform, rate), text).phones if p.label != SILENCE]
         names = [phone.label for phone in found]
         matcher = difflib.SequenceMatcher(a=names, b=[label for label, _ in truth], autojunk=False)
         for block in matcher.get_matching_blocks():

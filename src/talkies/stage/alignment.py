@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import MissingDependencyError, TalkiesError
-from talkies.stage.engines import SAMPLING_RATE
+from talkies.media.resampling import SAMPLING_RATE
 from talkies.stage.texts import spoken_words
 
 #: Label of silence and breath between words.

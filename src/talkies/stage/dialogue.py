@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.media.resampling import SAMPLING_RATE
 from talkies.stage.alignment import SILENCE, AlignmentError, Phone, Word
-from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.motion import FPS, Style, perform
 from talkies.stage.speech import Speech, synthesize
 from talkies.stage.texts import Split, sample_sentence, spoken_words

@@ -14,7 +14,6 @@ import io
 import json
 import shutil
 import subprocess
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,42 +22,11 @@ from numpy.typing import NDArray
 from talkies.domain.errors import InputError, MissingDependencyError
 from talkies.stage.texts import spoken_words
 
-#: Every waveform of the stage has this rate, in Hz.
-SAMPLING_RATE = 16_000
 _KOKORO_RATE = 24_000
 _KOKORO_PARTS = 4
 #: Kokoro was trained with at most this many phone symbols in one call.
 _KOKORO_TOKENS = 500
 _SECONDS_LIMIT = 60
-_CROSSINGS = 24
-
-
-def resample(
-    waveform: NDArray[np.float32], source_rate: float, target_rate: float = SAMPLING_RATE
-) -> NDArray[np.float32]:
-    """`waveform` `[n]` at `source_rate` Hz to `[ceil(n * target_rate / source_rate)]` at `target_rate` Hz.
-
-    A windowed sinc (Kaiser, 24 zero crossings each side) evaluated at rational positions; no delay. Written out because
-    importing a signal library costs more than all the resampling of a clip.
-    """
-    ratio = Fraction(target_rate / source_rate).limit_denominator(640)
-    up, down = ratio.numerator, ratio.denominator
-    if up == down:
-        return np.asarray(waveform, np.float32)
-    cutoff = 0.94 * min(1.0, up / down)  # of the source's Nyquist frequency
-    half = int(np.ceil(_CROSSINGS / cutoff))
-    steps = np.arange(-(-len(waveform) * up // down)) * down  # output positions in 1/up source samples
-    padded = np.pad(np.asarray(waveform, np.float32), (half, half + down))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half)  # [n, taps]
-    out = np.empty(len(steps), np.float32)
-    offsets = np.arange(-half, half)
-    for phase in range(up):
-        chosen = np.flatnonzero(steps % up == phase)
-        distance = offsets - phase / up
-        shape = np.i0(8.0 * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1))) / np.i0(8.0)
-        taps = (cutoff * np.sinc(cutoff * distance) * shape).astype(np.float32)
-        out[chosen] = windows[steps[chosen] // up] @ taps
-    return out
 
 
 @functools.cache

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.media.resampling import SAMPLING_RATE
 from talkies.stage.curves import GRID_RATE, smooth
-from talkies.stage.engines import SAMPLING_RATE
 
 _RATE = 100  # Hz at which pitch and energy are measured
 _HOP = SAMPLING_RATE // _RATE

@@ -29,11 +29,11 @@ import numpy as np
 
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
+from talkies.media.resampling import SAMPLING_RATE
 from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter
 from talkies.stage.assets import AssetPack
 from talkies.stage.clips import SETS, Clip, make_clip, plan_clip, truth_arrays
-from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.figure import Figure
 from talkies.stage.footage import single_thread
 from talkies.stage.identity import Identity

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.media.resampling import SAMPLING_RATE
 from talkies.stage.alignment import SILENCE, Phone, Word, align
-from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.voices import Voice, render
 
 #: Pause left before the first and after the last phone, in seconds.

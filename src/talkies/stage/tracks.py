@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.media.resampling import SAMPLING_RATE
 from talkies.stage.alignment import AlignmentError, Phone, Word
-from talkies.stage.engines import SAMPLING_RATE
 from talkies.stage.motion import FPS, Role, Style, perform
 from talkies.stage.performance import Performance
 from talkies.stage.speech import Speech, load_speech, save_speech, synthesize

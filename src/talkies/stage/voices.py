@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError, MissingDependencyError
+from talkies.media.resampling import resample
 from talkies.stage import engines
 from talkies.stage.texts import Split
 
@@ -107,7 +108,7 @@ def render(text: str, voice: Voice, stretch: float = 1.0) -> NDArray[np.float32]
         waveform, rate = engines.espeak(text, name, voice.pitch, slower)
     else:
         waveform, rate = engines.kokoro(text, voice.blend, slower)
-    return _normalise(engines.resample(waveform, rate * voice.tract))
+    return _normalise(resample(waveform, rate * voice.tract))
 
 
 def _normalise(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
-from talkies.stage.engines import SAMPLING_RATE, resample
+from talkies.media.resampling import SAMPLING_RATE, resample
 
 Noise = Literal["none", "white", "pink", "brown", "hum", "crowd"]
 Codec = Literal["none", "mu-law", "gsm", "vorbis", "mp3"]

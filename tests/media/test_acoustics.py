@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talkies.domain.errors import InputError
-from talkies.stage.acoustics import CODECS, NOISES, Acoustics, Room, impulse_response
+from talkies.media.acoustics import CODECS, NOISES, Acoustics, Room, impulse_response
 
 
 def bursts(seconds: float = 1.5) -> np.ndarray:
