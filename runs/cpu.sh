@@ -4,17 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=runs/out; mkdir -p $out/whisper-tiny.en
-talkies=.venv/bin/talkies; python=.venv/bin/python
+talkies=.venv/bin/talkies
 assets=${ASSETS:+--assets "$ASSETS"}
 step() { echo "== $1 ($(date +%H:%M))"; shift; "$@"; }
 
 [ -e $out/whisper-tiny.en/model.bin ] || ln -s "$(realpath "$WHISPER")" $out/whisper-tiny.en/model.bin
 step 'people to train on' $talkies stage tracks --out $out/tracks --people 400 --tracks-per-person 5 --workers 2 $assets
 step 'people to test on' $talkies stage tracks --out $out/tracks-test --people 12 --first 1000000 --tracks-per-person 4 --workers 2 $assets
-step 'speech encoder' $python -m talkies.training.speech runs/recipes/speech.yaml
-step 'codec' $python -m talkies.training.codec runs/recipes/codec.yaml
-step 'codec, frozen' $python -m talkies.training.assemble codec runs/recipes/codec.yaml $out/codec
-step 'latents' sh -c "$python -m talkies.training.prepare runs/recipes/latents.yaml 0/2 & $python -m talkies.training.prepare runs/recipes/latents.yaml 1/2; wait"
-step 'clips' $python -m talkies.training.prepare runs/recipes/latents.yaml
-step 'clips to test on' $python -m talkies.training.prepare runs/recipes/latents-test.yaml
+step 'speech encoder' $talkies nano speech runs/recipes/speech.yaml
+step 'codec' $talkies nano codec runs/recipes/codec.yaml
+step 'codec, frozen' $talkies nano freeze runs/recipes/codec.yaml $out/codec
+step 'latents' sh -c "$talkies nano latents runs/recipes/latents.yaml --share 0/2 & $talkies nano latents runs/recipes/latents.yaml --share 1/2; wait"
+step 'clips' $talkies nano latents runs/recipes/latents.yaml
+step 'clips to test on' $talkies nano latents runs/recipes/latents-test.yaml
 step 'transformer' $talkies train runs/recipes/transformer.yaml --out $out/transformer
+step 'model' $talkies nano assemble runs/recipes/model.yaml

@@ -15,6 +15,7 @@ from talkies.cli.caption import caption
 from talkies.cli.doctor import doctor
 from talkies.cli.generate import generate
 from talkies.cli.models import app as models
+from talkies.cli.nano import app as nano
 from talkies.cli.people import people
 from talkies.cli.schema import schema
 from talkies.cli.stage import app as stage
@@ -49,6 +50,7 @@ def _root(
 for verb in (generate, people, caption, verify, doctor, schema, train):
     app.command()(verb)
 app.add_typer(models, name="models")
+app.add_typer(nano, name="nano")
 app.add_typer(stage, name="stage")
 
 

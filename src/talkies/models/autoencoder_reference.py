@@ -56,20 +56,28 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.silu(self.norm2(h)))
 
 
-class Pyramid(nn.Module):
-    """Features at 1/4, 1/8 and 1/16 of the resolution, from what is given at 1/4: `[N, c, H/4, W/4]`."""
+class ReferenceEncoder(nn.Module):
+    """What the reference looks like and what its face does: `[N, 3, H, W]` -> `[N, c_ref, H/16, W/16]`."""
 
-    def __init__(self, in_channels: int, widths: tuple[int, int, int]) -> None:
+    def __init__(self, channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.fine = nn.Sequential(nn.Conv2d(in_channels, fine, 3, padding=1), ResidualBlock(fine))
-        self.middle = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
-        self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 2, 2), ResidualBlock(coarse))
+        self.layers = nn.Sequential(
+            nn.Conv2d(3 * 16, fine, 3, padding=1),
+            ResidualBlock(fine),
+            nn.Conv2d(fine, middle, 2, 2),
+            ResidualBlock(middle),
+            nn.Conv2d(middle, coarse, 2, 2),
+            ResidualBlock(coarse),
+            ResidualBlock(coarse),
+            nn.GroupNorm(8, coarse),
+            nn.SiLU(),
+            nn.Conv2d(coarse, channels, 1),
+        )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine = self.fine(x)
-        middle = self.middle(fine)
-        return fine, middle, self.coarse(middle)
+    def forward(self, reference: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(reference, 4).to(self.layers[0].weight.dtype)  # type: ignore[arg-type]
+        return self.layers(x.contiguous(memory_format=torch.channels_last))
 
 
 class Refiner(nn.Module):
@@ -171,8 +179,6 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         reference_mean, reference_std: The same for the reference features; applied by `encode_reference`.
     """
 
-    _supports_gradient_checkpointing = False
-
     @register_to_config
     def __init__(
         self,
@@ -188,14 +194,10 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         requires_reference: bool = True,
     ) -> None:
         super().__init__()
-        fine, middle, coarse = widths
         block = 3 * FRAMES * CELL**2
         self.basis = nn.Parameter(torch.zeros(latent_channels - FLOW_CHANNELS, block), requires_grad=False)
-        self.reference_pyramid = Pyramid(3 * 16, (fine, middle, coarse))
-        self.to_reference = nn.Sequential(
-            ResidualBlock(coarse), nn.GroupNorm(8, coarse), nn.SiLU(), nn.Conv2d(coarse, reference_channels, 1)
-        )
-        self.refiner = Refiner(latent_channels, (fine, middle, coarse))
+        self.reference_encoder = ReferenceEncoder(reference_channels, widths)
+        self.refiner = Refiner(latent_channels, widths)
 
     def encode(self, x: Tensor, reference: Tensor, flow: Tensor | None = None) -> AutoencoderKLOutput:
         """Latents of a film relative to its reference frame.
@@ -240,7 +242,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             `[N, z, h, w]`.
         """
         coarse = F.avg_pool2d(flow.float().flatten(1, 2) / FLOW_UNIT, CELL)  # [N, 8, h, w]
-        left = groups.float() - self._warped(coarse, reference)
+        left = groups.float() - self.warped(coarse, reference)
         blocks = F.pixel_unshuffle(left.flatten(1, 2), CELL)  # [N, 12*256, h, w]
         return torch.cat([coarse, torch.einsum("kb,nbhw->nkhw", self.basis.float(), blocks)], 1)
 
@@ -248,9 +250,10 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         """The linear part of decoding: `z [N, c, h, w]` and `reference [N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
         blocks = torch.einsum("kb,nkhw->nbhw", self.basis.float(), z[:, FLOW_CHANNELS:].float())
         added = F.pixel_shuffle(blocks, CELL).unflatten(1, (FRAMES, 3))
-        return self._warped(z, reference) + added
+        return self.warped(z, reference) + added
 
-    def _warped(self, z: Tensor, reference: Tensor) -> Tensor:
+    def warped(self, z: Tensor, reference: Tensor) -> Tensor:
+        """The reference moved by the flow of `z` alone, `[N, 4, 3, H, W]`."""
         still = reference.float().repeat_interleave(FRAMES, 0)
         return warp(still, coarse_flow(z).flatten(0, 1)).unflatten(0, (-1, FRAMES))
 
@@ -262,17 +265,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     def encode_reference(self, reference: Tensor) -> Tensor:
         """What the transformer is told about the reference frame: `[B, 3, H, W]` -> `[B, c_ref, H/16, W/16]`."""
         self._check_size(*reference.shape[-2:])
-        features = self.reference_features(reference).float()
+        features = self.reference_encoder(reference).float()
         if self.config.reference_mean is None:
             return features
         mean = features.new_tensor(self.config.reference_mean)[:, None, None]
         std = features.new_tensor(self.config.reference_std)[:, None, None]
         return (features - mean) / std
-
-    def reference_features(self, reference: Tensor) -> Tensor:
-        """`encode_reference` before normalisation."""
-        x = F.pixel_unshuffle(reference, 4).to(self.dtype)
-        return self.to_reference(self.reference_pyramid(x.contiguous(memory_format=torch.channels_last))[2])
 
     def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
         """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.

@@ -1,7 +1,7 @@
 """Puts trained parts together as a model folder in diffusers layout.
 
-    python -m talkies.training.assemble codec TRAINED_STATE FOLDER
-    python -m talkies.training.assemble model recipe.yaml
+    talkies nano freeze runs/recipes/codec.yaml FOLDER
+    talkies nano assemble runs/recipes/model.yaml
 
 The first freezes a codec: averaged weights, and the statistics by which latents and reference features are normalised.
 The second gathers codec, speech encoder, tokenizer, transformer and text encoder into one pipeline.
@@ -9,13 +9,11 @@ The second gathers codec, speech encoder, tokenizer, transformer and text encode
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from diffusers import FlowMatchEulerDiscreteScheduler
 from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
@@ -59,7 +57,7 @@ def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> Autoenco
         z = codec.encode_groups(batch.group, batch.reference, batch.flow).float()  # [8, z, h, w]
         at_face = torch.nn.functional.avg_pool2d(batch.weight.amax(1), 16)[:, 0] > 1.5  # [8, h, w]
         latents.append(z.permute(0, 2, 3, 1)[at_face])
-        told.append(codec.reference_features(batch.reference).float().permute(0, 2, 3, 1).flatten(0, 2))
+        told.append(codec.reference_encoder(batch.reference).float().permute(0, 2, 3, 1).flatten(0, 2))
     z, features = torch.cat(latents), torch.cat(told)
     spread = torch.full((z.shape[1],), float(z[:, FLOW_CHANNELS : FLOW_CHANNELS + 8].std(0).pow(2).mean().sqrt()))
     spread[:FLOW_CHANNELS] = z[:, :FLOW_CHANNELS].std(0).mean()
@@ -86,17 +84,3 @@ def assemble(recipe: ModelRecipe) -> MultiTalkPipeline:
     )
     pipeline.save_pretrained(recipe.output, safe_serialization=True)
     return pipeline
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """`codec RECIPE FOLDER` or `model RECIPE`."""
-    verb, recipe, *rest = sys.argv[1:] if arguments is None else arguments
-    settings = yaml.safe_load(Path(recipe).read_text())
-    if verb == "codec":
-        freeze_codec(CodecRecipe(**settings), Path(rest[0]))
-    else:
-        assemble(ModelRecipe(**settings))
-
-
-if __name__ == "__main__":
-    main()

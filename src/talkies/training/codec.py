@@ -1,6 +1,6 @@
 """Trains `AutoencoderReference` on composites of single performers (recipe stage 0).
 
-    python -m talkies.training.codec recipe.yaml
+    talkies nano codec runs/recipes/codec.yaml
 
 The latents come first, in seconds: a flow, and a basis of principal components (`fit_basis`). What is trained is the
 refiner that turns their drawing into a picture, and the reference encoder. Loss: weighted Charbonnier on pixels and on
@@ -12,18 +12,17 @@ the lips of the reference do.
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -62,8 +61,10 @@ class CodecRecipe(BaseModel):
     report_minutes: float = 3.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
+    """Composites, stacked; `weight` is the loss weight of every pixel."""
+
     group: Tensor  # [N, 4, 3, S, S]
     reference: Tensor  # [N, 3, S, S]
     weight: Tensor  # [N, 4, 1, S, S]
@@ -143,7 +144,7 @@ def fit_basis(model: AutoencoderReference, composer: Composer, draws: int, rng: 
     for _ in range(draws // 8):
         batch = collate([composer.draw(rng) for _ in range(8)], 10.0, 2.0)
         coarse = F.avg_pool2d(batch.flow.flatten(1, 2) / FLOW_UNIT, CELL)
-        left = F.pixel_unshuffle((batch.group - model._warped(coarse, batch.reference)).flatten(1, 2), CELL)
+        left = F.pixel_unshuffle((batch.group - model.warped(coarse, batch.reference)).flatten(1, 2), CELL)
         weight = F.avg_pool2d(batch.weight.amax(1), CELL).permute(0, 2, 3, 1).flatten()  # [8*h*w]
         blocks = left.permute(0, 2, 3, 1).flatten(0, 2)[weight > 1.5] * weight[weight > 1.5, None].sqrt()
         scatter += blocks.T @ blocks
@@ -153,8 +154,8 @@ def fit_basis(model: AutoencoderReference, composer: Composer, draws: int, rng: 
 class CodecTrainer:
     """The loop: resumes by itself from `output`, stops after `minutes` of computing."""
 
-    def __init__(self, recipe: CodecRecipe) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: CodecRecipe, say: Callable[[str], None] = print) -> None:
+        self.recipe, self.say = recipe, say
         torch.set_num_threads(recipe.threads)
         cv2.setNumThreads(recipe.threads)
         torch.manual_seed(recipe.seed)
@@ -184,7 +185,7 @@ class CodecTrainer:
         composer = Composer(self.training, recipe.crop)
         rng = np.random.default_rng([recipe.seed, self.step])
         last_report, smooth = self.seconds, None
-        print(f"{len(self.training)} tracks to train on, {len(self.validation)} held out", flush=True)  # noqa: T201
+        self.say(f"{len(self.training)} tracks to train on, {len(self.validation)} held out")
         while self.seconds < recipe.minutes * 60:
             began = time.perf_counter()
             self._set_learning_rate()
@@ -209,7 +210,7 @@ class CodecTrainer:
             noise[:, FLOW_CHANNELS:] *= z[:, FLOW_CHANNELS:].std()
         with torch.autocast("cpu", torch.bfloat16):
             decoded = self.model.decode_groups(z + noise, batch.reference)
-            told = self.model.reference_features(batch.reference)
+            told = self.model.reference_encoder(batch.reference)
         loss = reconstruction_loss(decoded, batch)
         loss = loss + 1e-2 * (told.float().pow(2).mean() - 1).clamp_min(0)
         loss = loss + recipe.probe_weight * self.probe(z, told, batch)
@@ -232,10 +233,8 @@ class CodecTrainer:
 
     def _take_reference_encoder(self, folder: Path) -> None:
         source = AutoencoderReference.from_pretrained(folder, torch_dtype=torch.float32)
-        for name in ("reference_pyramid", "to_reference"):
-            part = getattr(self.model, name)
-            part.load_state_dict(getattr(source, name).state_dict())
-            part.requires_grad_(False)
+        self.model.reference_encoder.load_state_dict(source.reference_encoder.state_dict())
+        self.model.reference_encoder.requires_grad_(False)
 
     def evaluation_model(self) -> AutoencoderReference:
         """A copy with the averaged weights."""
@@ -251,7 +250,7 @@ class CodecTrainer:
             "loss": round(loss or 0.0, 4), "psnr": everywhere, "psnr_mouth": mouth,
             "psnr_still": still, "psnr_mouth_still": still_mouth,
         }  # fmt: skip
-        print(json.dumps(row), flush=True)  # noqa: T201
+        self.say(json.dumps(row))
         with (self.recipe.output / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
 
@@ -275,8 +274,6 @@ class CodecTrainer:
             composer = Composer(self.training, self.recipe.crop)
             fit_basis(self.model, composer, self.recipe.basis_draws, np.random.default_rng(self.recipe.seed))
             return
-        from safetensors import safe_open
-
         state = load_file(path)
         with safe_open(path, "pt") as file:
             about = file.metadata()
@@ -312,14 +309,3 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
         pixels += inside.numel(), float(inside.sum())
     decibels = -10 * np.log10(sums / pixels)
     return tuple(round(float(v), 2) for v in decibels.flatten())  # type: ignore[return-value]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the recipe named on the command line."""
-    (path,) = sys.argv[1:] if arguments is None else arguments
-    settings: dict[str, Any] = yaml.safe_load(Path(path).read_text())
-    CodecTrainer(CodecRecipe(**settings)).run()
-
-
-if __name__ == "__main__":
-    main()

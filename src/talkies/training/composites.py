@@ -14,9 +14,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.models.autoencoder_reference import measure_flow
 
 Array = NDArray[Any]
 
@@ -79,7 +81,6 @@ class Composer:
 
     def __init__(self, tracks: Sequence[Track], size: int = 96, augment: bool = True) -> None:
         self.tracks, self.size, self.augment = tracks, size, augment
-        self.optical_flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         bank = np.random.default_rng(7)
         self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
 
@@ -111,8 +112,8 @@ class Composer:
             scenery = cv2.warpAffine(ground, lens[:2], (self.size, self.size), borderMode=cv2.BORDER_REFLECT)
             alpha = person[..., 3:] / 255
             pictures.append(person[..., :3] + scenery * (1 - alpha))
-            mouths.append(_move_box(labels["mouth_box"][t], affine))
-            faces.append(_move_box(labels["face_box"][t], affine))
+            mouths.append(move_box(labels["mouth_box"][t], affine))
+            faces.append(move_box(labels["face_box"][t], affine))
         film = np.stack(pictures) / 255
         if self.augment:
             film = degrade(recolour(film, rng), rng)
@@ -123,14 +124,9 @@ class Composer:
                 np.stack([self.size - b[:, 2], b[:, 1], self.size - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
-        grey = [np.ascontiguousarray((frame.mean(0) + 1) * 127.5).clip(0, 255).astype(np.uint8) for frame in film]
-        flow = np.stack([self.flow(grey[k], grey[4]) for k in range(4)])
+        frames = torch.from_numpy(film)
+        flow = measure_flow(frames[:4], frames[4]).numpy()
         return Composite(film[:4], film[4], mouth[:4], face[:4], mouth[4], labels["face_units"][times], flow)
-
-    def flow(self, frame: Array, reference: Array) -> Array:
-        """Optical flow `[2, S, S]` between two grey pictures."""
-        start = np.zeros((*frame.shape, 2), np.float32)
-        return np.asarray(self.optical_flow.calc(frame, reference, start)).transpose(2, 0, 1)
 
     def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""
@@ -167,7 +163,8 @@ def _similarity(motion: Array, centre: float) -> Array:
     return matrix
 
 
-def _move_box(box: Array, affine: Array) -> Array:
+def move_box(box: Array, affine: Array) -> Array:
+    """The upright box around `box [4]` (x0, y0, x1, y1) after `affine [3, 3]`."""
     corners = np.array([[box[0], box[1], 1], [box[2], box[1], 1], [box[0], box[3], 1], [box[2], box[3], 1]]).T
     moved = (affine @ corners)[:2]
     return np.concatenate([moved.min(1), moved.max(1)]).astype(np.float32)

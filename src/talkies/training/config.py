@@ -8,7 +8,7 @@ command is run in.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,9 @@ from talkies.domain.errors import InputError
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -311,9 +314,19 @@ class Recipe(_Section):
 
 
 def parse_recipe(values: object, where: str) -> Recipe:
-    """Checks a recipe's values.
+    """Checks the values of a `talkies train` recipe, a nested mapping as read from YAML.
+
+    Raises:
+        InputError: With the first few problems and their places.
+    """
+    return check_recipe(Recipe, values, where)
+
+
+def check_recipe(kind: type[Kind], values: object, where: str) -> Kind:
+    """Checks a recipe of any kind.
 
     Args:
+        kind: The recipe's model.
         values: Nested mapping as read from YAML.
         where: Name used in messages, e.g. the file.
 
@@ -321,7 +334,7 @@ def parse_recipe(values: object, where: str) -> Recipe:
         InputError: With the first few problems and their places.
     """
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problems = [
             f"{'.'.join(str(part) for part in item['loc']) or 'recipe'}: {item['msg'].removeprefix('Value error, ')}"
@@ -329,15 +342,15 @@ def parse_recipe(values: object, where: str) -> Recipe:
         ]
         raise InputError(
             f"The recipe {where} cannot be used: {'; '.join(problems)}.",
-            "Names and ranges: docs/training.md or `talkies.training.config`.",
+            f"Names and ranges: docs/training.md or `{kind.__module__}`.",
         ) from None
 
 
-def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Reads a recipe and applies `section.name=value` overrides (values are YAML).
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A recipe file's values.
 
     Raises:
-        InputError: The file is missing, is no YAML mapping, or does not pass the checks.
+        InputError: The file is missing or no YAML mapping.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -347,6 +360,25 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise InputError(f"The recipe {path} is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):
         raise InputError(f"The recipe {path} must be a mapping of sections.")
+    return values
+
+
+def read_recipe(kind: type[Kind], path: Path) -> Kind:
+    """A recipe of any kind from its file.
+
+    Raises:
+        InputError: It cannot be read or used.
+    """
+    return check_recipe(kind, read_mapping(path), str(path))
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Reads a recipe and applies `section.name=value` overrides (values are YAML).
+
+    Raises:
+        InputError: The file is missing, is no YAML mapping, or does not pass the checks.
+    """
+    values = read_mapping(path)
     for override in overrides:
         _apply_override(values, override)
     return parse_recipe(values, str(path))

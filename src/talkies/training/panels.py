@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import FRAMES, AutoencoderReference, measure_flow
-from talkies.training.composites import Track, _move_box, degrade, procedural_background, recolour
+from talkies.models.autoencoder_reference import CELL, FRAMES, AutoencoderReference, measure_flow
+from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
 from talkies.training.shards import CachedSample
 
 Array = NDArray[Any]
-CELL = 16  # pixels to a latent cell
 #: Latent frames at which a clip may begin: the picture itself, or a film that goes on.
 STARTS = (0, 3, 6)
 
@@ -88,8 +87,8 @@ def compose_strip(track: Track, rng: np.random.Generator, height: int = 192, wid
     return Strip(
         np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), np.float32),
         alpha,
-        np.stack([_move_box(box, affine) for box in labels["mouth_box"]]),
-        np.stack([_move_box(box, affine) for box in labels["face_box"]]),
+        np.stack([move_box(box, affine) for box in labels["mouth_box"]]),
+        np.stack([move_box(box, affine) for box in labels["face_box"]]),
     )
 
 

@@ -1,7 +1,7 @@
 """From tracks to the latent cache of the small model: panels are encoded once, then paired for every pass.
 
-    python -m talkies.training.prepare recipe.yaml 0/2 & python -m talkies.training.prepare recipe.yaml 1/2; wait
-    python -m talkies.training.prepare recipe.yaml
+    talkies nano latents RECIPE --share 0/2 & talkies nano latents RECIPE --share 1/2; wait
+    talkies nano latents RECIPE
 
 With a share `i/n` only that share of the panels is encoded. Panels are kept in memory (about 0.4 MB each); each round
 writes one pass of fresh pairings. A training run that reads the cache takes in new rounds as they come.
@@ -10,21 +10,20 @@ writes one pass of fresh pairings. A training run that reads the cache takes in 
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from talkies.domain.errors import InputError
+from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
 from talkies.training.composites import Track, find_tracks
@@ -59,12 +58,12 @@ class PrepareRecipe(BaseModel):
 
 
 def speech_features(encoder: WhisperSpeechEncoder, track: Track, context: int, rng: np.random.Generator) -> Tensor:
-    """Features `[F + 2 context, S, C]` of a track's sound: loudness as the pipeline's, now and then with noise."""
+    """Features `[F + 2 context, S, C]` of a track's sound: loudness as the pipeline's, every other time in a room."""
     with np.load(track.path.with_suffix(".npz"), allow_pickle=False) as labels:
         waveform = labels["waveform"].astype(np.float32) / 32768
     waveform = normalise_loudness(waveform)
     if rng.random() < 0.5:
-        waveform = waveform + rng.standard_normal(len(waveform)).astype(np.float32) * float(10 ** rng.uniform(-4, -2.2))
+        waveform = Acoustics.sample(rng).apply(waveform)
     frames = len(waveform) // SAMPLES_PER_FRAME + 2 * context
     padded = np.concatenate([np.zeros(context * SAMPLES_PER_FRAME, np.float32), waveform])
     return encoder.encode_speech(torch.from_numpy(padded), frames).half()
@@ -80,7 +79,9 @@ def normalise_loudness(waveform: np.ndarray) -> np.ndarray:
     return np.asarray(waveform * 10 ** ((LOUDNESS - loudness) / 20), np.float32)
 
 
-def encode_panels(recipe: PrepareRecipe, share: int = 0, shares: int = 1) -> Iterator[Panel]:
+def encode_panels(
+    recipe: PrepareRecipe, say: Callable[[str], None] = print, share: int = 0, shares: int = 1
+) -> Iterator[Panel]:
     """All panels, or every `shares`-th; those on disk are read, the others encoded and kept."""
     recipe.panels.mkdir(parents=True, exist_ok=True)
     codec = load_codec(recipe.codec)
@@ -103,7 +104,7 @@ def encode_panels(recipe: PrepareRecipe, share: int = 0, shares: int = 1) -> Ite
             yield panel
         if number % 50 == 49:
             seconds = time.perf_counter() - began
-            print(f"{number + 1} of {len(tracks)} tracks encoded, {seconds:.0f} s", flush=True)  # noqa: T201
+            say(f"{number + 1} of {len(tracks)} tracks encoded, {seconds:.0f} s")
 
 
 _TENSORS = ("groups", "singles", "condition", "mask", "weight", "audio")
@@ -131,7 +132,10 @@ PROMPTS = {
 }
 
 
-def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer: CacheWriter, prompts: dict) -> None:
+Prompts = dict[int, list[Tensor]]
+
+
+def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer: CacheWriter, prompts: Prompts) -> None:
     """One pass of fresh pairings: every panel about equally often, nobody beside themselves."""
     rng = np.random.default_rng([recipe.seed, number])
     counts, shares = zip(*sorted(recipe.people.items()), strict=True)
@@ -151,9 +155,30 @@ def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer:
         writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, prompt))
 
 
-def prepare(recipe: PrepareRecipe) -> None:
+def prepare_share(recipe: PrepareRecipe, share: str, say: Callable[[str], None] = print) -> None:
+    """Encodes one share of the panels, `i/n` with i from 0, for another process to use.
+
+    Raises:
+        InputError: `share` is not of that form.
+    """
+    number, _, count = share.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise InputError(f"--share {share} is no share.", "Write 0/2 for the first of two.")
+    set_threads(recipe.threads)
+    for _panel in encode_panels(recipe, say, int(number), int(count)):
+        pass
+
+
+def set_threads(count: int) -> None:
+    """For torch and OpenCV alike."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+
+
+def prepare(recipe: PrepareRecipe, say: Callable[[str], None] = print) -> None:
     """Encodes what is missing and writes the rounds that are not there yet."""
-    panels = [panel for panel in encode_panels(recipe) if panel.mask[::2, ::2].any()]
+    set_threads(recipe.threads)
+    panels = [panel for panel in encode_panels(recipe, say) if panel.mask[::2, ::2].any()]
     if len({panel.person for panel in panels}) < max(recipe.people):
         raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
     tokenizer = train_tokenizer(text for texts in PROMPTS.values() for text in texts)
@@ -171,21 +196,4 @@ def prepare(recipe: PrepareRecipe) -> None:
             write_round(recipe, panels, number, writer, prompts)
             writer.flush()
             done.write_text(json.dumps(number + 1))
-            print(f"round {number + 1} of {recipe.rounds}: {len(writer)} clips", flush=True)  # noqa: T201
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the recipe named on the command line."""
-    path, *share = sys.argv[1:] if arguments is None else arguments
-    recipe = PrepareRecipe(**yaml.safe_load(Path(path).read_text()))
-    torch.set_num_threads(recipe.threads)
-    cv2.setNumThreads(recipe.threads)
-    if not share:
-        return prepare(recipe)
-    number, count = (int(part) for part in share[0].split("/"))
-    for _ in encode_panels(recipe, number, count):
-        pass
-
-
-if __name__ == "__main__":
-    main()
+            say(f"round {number + 1} of {recipe.rounds}: {len(writer)} clips")

@@ -1,22 +1,21 @@
 """Trains the head of `WhisperSpeechEncoder` to hear what lips do (recipe stage 0).
 
-    python -m talkies.training.speech recipe.yaml
+    talkies nano speech runs/recipes/speech.yaml
 
-Whisper stays as it is; its hidden states are computed once per utterance (with room, noise and microphone varied), and
-a head of a few convolutions learns the face units of the mouth from them, on hundreds of synthetic voices. What the
-head passes on to the transformer is its last layer before the read-out.
+Whisper stays as it is; its hidden states are computed once per utterance (with room, noise, microphone and codec
+varied), and a head of a few convolutions learns the face units of the mouth from them, on hundreds of synthetic voices.
+What the head passes on to the transformer is its last layer before the read-out.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from talkies.checkpoints.whisper import load_whisper_encoder, read_ctranslate2
 from talkies.domain.face_units import FACE_UNITS
+from talkies.media.acoustics import Acoustics
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.training.composites import Track, find_tracks
 from talkies.training.prepare import normalise_loudness
@@ -55,21 +55,12 @@ def heard_take(track: Track, variant: int) -> tuple[NDArray[np.float32], NDArray
     with np.load(track.path.with_suffix(".npz"), allow_pickle=False) as labels:
         waveform, units = labels["waveform"].astype(np.float32) / 32768, labels["face_units"]
     waveform = normalise_loudness(waveform)
-    return (colour_sound(waveform, rng) if variant else waveform), units
+    return (Acoustics.sample(rng).apply(waveform) if variant else waveform), units
 
 
-def colour_sound(waveform: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A room, a microphone and some noise: an exponentially decaying echo, a tilt of the spectrum, a noise floor."""
-    length = int(rng.uniform(0.02, 0.25) * 16_000)
-    echo = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
-    room = np.concatenate([[1.0], echo * rng.uniform(0, 0.25) / np.sqrt((echo**2).sum() + 1e-9)])
-    tilt = rng.uniform(-0.5, 0.5)
-    coloured = np.convolve(np.convolve(waveform, room)[: len(waveform)], [1.0, tilt])[: len(waveform)]
-    noise = rng.standard_normal(len(waveform)) * 10 ** rng.uniform(-4, -2)
-    return np.asarray(coloured / (1 + abs(tilt)) + noise, np.float32)
-
-
-def prepare(encoder: WhisperSpeechEncoder, tracks: list[Track], variants: int) -> tuple[Tensor, Tensor]:
+def prepare(
+    encoder: WhisperSpeechEncoder, tracks: list[Track], variants: int, say: Callable[[str], None]
+) -> tuple[Tensor, Tensor]:
     """Hidden states `[n, F, 2, taps, hidden]` (fp16) and units `[n, F, units]` of every track and variant."""
     hidden, units = [], []
     began = time.perf_counter()
@@ -81,7 +72,7 @@ def prepare(encoder: WhisperSpeechEncoder, tracks: list[Track], variants: int) -
             hidden.append(encoder.join(states, len(wanted)).half())
             units.append(torch.from_numpy(wanted[:, SPOKEN_UNITS]))
         if number % 100 == 99:
-            print(f"{number + 1} of {len(tracks)} tracks, {time.perf_counter() - began:.0f} s", flush=True)  # noqa: T201
+            say(f"{number + 1} of {len(tracks)} tracks, {time.perf_counter() - began:.0f} s")
     return torch.stack(hidden), torch.stack(units)
 
 
@@ -91,7 +82,7 @@ def correlation(predicted: Tensor, wanted: Tensor) -> Tensor:
     return (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp_min(1e-6)
 
 
-def train(recipe: SpeechRecipe) -> None:
+def train(recipe: SpeechRecipe, say: Callable[[str], None] = print) -> None:
     """Prepares the data, trains the head, writes the encoder and the log to `output`."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -99,8 +90,8 @@ def train(recipe: SpeechRecipe) -> None:
     encoder = WhisperSpeechEncoder()
     load_whisper_encoder(encoder, read_ctranslate2(recipe.whisper))
     encoder.eval()
-    hidden, units = prepare(encoder, find_tracks(recipe.tracks), recipe.variants)
-    unseen_hidden, unseen_units = prepare(encoder, find_tracks(recipe.validation), 1)
+    hidden, units = prepare(encoder, find_tracks(recipe.tracks), recipe.variants, say)
+    unseen_hidden, unseen_units = prepare(encoder, find_tracks(recipe.validation), 1, say)
     mean, std = units.flatten(0, 1).mean(0), units.flatten(0, 1).std(0).clamp_min(0.02)
     readout = nn.Linear(encoder.channels, len(SPOKEN_UNITS))
     head = [*encoder.norms.parameters(), *encoder.reduce.parameters(), *encoder.listen.parameters()]
@@ -119,7 +110,7 @@ def train(recipe: SpeechRecipe) -> None:
             r = correlation(heard.flatten(0, 1), unseen_units.flatten(0, 1))
             jaw = SPOKEN_UNITS.index(FACE_UNITS.index("jawOpen"))
             row = {"step": step, "r_jaw": round(float(r[jaw]), 3), "r_mean": round(float(r[r != 0].mean()), 3)}
-            print(json.dumps(row), flush=True)  # noqa: T201
+            say(json.dumps(row))
             with (recipe.output / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
         if step == recipe.steps:
@@ -135,13 +126,3 @@ def train(recipe: SpeechRecipe) -> None:
         schedule.step()
     encoder.save_pretrained(recipe.output / "audio_encoder")
     save_file({**readout.state_dict(), "mean": mean, "std": std}, recipe.output / "readout.safetensors")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the recipe named on the command line."""
-    (path,) = sys.argv[1:] if arguments is None else arguments
-    train(SpeechRecipe(**yaml.safe_load(Path(path).read_text())))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,83 @@
+"""`talkies nano`: the parts of the small model, in the order of `runs/cpu.sh`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from talkies.domain.errors import MissingDependencyError
+
+app = typer.Typer(help="Make the parts of the small model.", no_args_is_help=True)
+
+
+@app.callback()
+def _needs() -> None:
+    """All of it needs OpenCV and tokenizers."""
+    from importlib.util import find_spec
+
+    missing = [
+        package for module, package in (("cv2", "OpenCV"), ("tokenizers", "tokenizers")) if not find_spec(module)
+    ]
+    if missing:
+        raise MissingDependencyError(f"This needs {' and '.join(missing)}.", "pip install 'talkies[train]'")
+
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe, see runs/recipes.")]
+
+
+@app.command()
+def speech(recipe: Recipe) -> None:
+    """Train the speech encoder's head on the sound of tracks."""
+    from talkies.training.config import read_recipe
+    from talkies.training.speech import SpeechRecipe, train
+
+    train(read_recipe(SpeechRecipe, recipe), typer.echo)
+
+
+@app.command()
+def codec(recipe: Recipe) -> None:
+    """Train the video codec; goes on where it stopped."""
+    from talkies.training.codec import CodecRecipe, CodecTrainer
+    from talkies.training.config import read_recipe
+
+    CodecTrainer(read_recipe(CodecRecipe, recipe), typer.echo).run()
+
+
+@app.command()
+def freeze(
+    recipe: Recipe, folder: Annotated[Path, typer.Argument(help="Where the codec goes, in diffusers layout.")]
+) -> None:
+    """Save the codec with averaged weights and the statistics of its latents."""
+    from talkies.training.assemble import freeze_codec
+    from talkies.training.codec import CodecRecipe
+    from talkies.training.config import read_recipe
+
+    freeze_codec(read_recipe(CodecRecipe, recipe), folder)
+
+
+@app.command()
+def latents(
+    recipe: Recipe,
+    share: Annotated[str | None, typer.Option(help="Only encode this share, e.g. 0/2: for several processes.")] = None,
+) -> None:
+    """Encode tracks as panels and pair them into clips for `talkies train`."""
+    from talkies.training.config import read_recipe
+    from talkies.training.prepare import PrepareRecipe, prepare, prepare_share
+
+    settings = read_recipe(PrepareRecipe, recipe)
+    if share is None:
+        prepare(settings, typer.echo)
+    else:
+        prepare_share(settings, share, typer.echo)
+
+
+@app.command()
+def assemble(recipe: Recipe) -> None:
+    """Gather the parts as one model folder."""
+    from talkies.training.assemble import ModelRecipe
+    from talkies.training.assemble import assemble as gather
+    from talkies.training.config import read_recipe
+
+    gather(read_recipe(ModelRecipe, recipe))
