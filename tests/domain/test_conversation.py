@@ -46,6 +46,20 @@ def test_a_timeline_mixes_fixed_and_following_turns() -> None:
     assert placed(DUO | {"turns": turns}, 2.0, 1.0, 0.5) == [(1, "x.wav", 1.5), (0, "a.wav", 3.5), (1, "b.wav", 9.0)]
 
 
+def test_pauses_and_words_thrown_in() -> None:
+    turns = [
+        {"speaker": "Ann", "audio": "x.wav", "pause": 0.5},
+        {"speaker": "Ben", "audio": "mhm.wav", "pause": -1},
+        {"speaker": "Ann", "pause": 0.25},
+        {"speaker": "Ben", "pause": -60},
+    ]
+    assert placed(DUO | {"turns": turns}, 4.0, 0.3, 1.0, 0.1) == [
+        (1, "b.wav", 0.0), (0, "x.wav", 0.5), (1, "mhm.wav", 3.5), (0, "a.wav", 4.75),
+    ]  # fmt: skip
+    with pytest.raises(ValidationError, match="start or pause"):
+        Conversation.model_validate(DUO | {"turns": [{"speaker": "Ann", "start": 1, "pause": 1}]})
+
+
 def test_nameless_speakers_are_numbered_and_silent_ones_have_no_turn() -> None:
     conversation = Conversation.model_validate({"image": "p.png", "speakers": [{"audio": "a.wav"}, {}]})
     assert [speaker.name for speaker in conversation.speakers] == ["speaker 1", "speaker 2"]

@@ -97,6 +97,16 @@ class Turn(_Speech):
         None,
         description="When it begins, in seconds from the start of the video; when the turn before ends if left out.",
     )
+    pause: Annotated[float, Field(ge=-60, le=MAX_SECONDS, allow_inf_nan=False)] = Field(
+        0.0,
+        description="Without a start: seconds of silence after the turn before; negative begins before that one ends.",
+    )
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Turn:
+        if self.start is not None and self.pause:
+            raise ValueError("give start or pause, not both")
+        return self
 
 
 class Conversation(_Strict):

@@ -66,8 +66,9 @@ def lay_out(conversation: Conversation, recordings: Sequence[tuple[Path, float]]
     placed = []
     clock = 0.0
     for turn, (audio, duration) in zip(conversation.turn_list(), recordings, strict=True):
-        start = clock if turn.start is None else turn.start
-        clock = start + duration
+        start = max(0.0, clock + turn.pause) if turn.start is None else turn.start
+        # A word thrown in while somebody else speaks does not bring the next turn forward.
+        clock = max(clock, start + duration) if turn.start is None else start + duration
         placed.append(Utterance(conversation.index_of(turn.speaker), audio, start, duration))
     timeline = Timeline(tuple(sorted(placed, key=lambda utterance: (utterance.start, utterance.person))))
     for person, speaker in enumerate(conversation.speakers):

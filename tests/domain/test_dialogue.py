@@ -1,0 +1,103 @@
+"""Dialogue scripts of many kinds, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from talkies.domain.conversation import Conversation
+from talkies.domain.dialogue import DEFAULT_PAUSE, Line, guess_language, read_script
+from talkies.domain.errors import InputError
+
+
+def said(text: str) -> list[tuple[str, str]]:
+    script = read_script(text)
+    return [(script.cast[line.speaker].name, line.text) for line in script.lines]
+
+
+def test_two_people_talk() -> None:
+    script = read_script("Ana: Good morning!\nBen: Morning. Did you sleep well?\nANA: Very well.\n")
+    assert [actor.name for actor in script.cast] == ["Ana", "Ben"]
+    assert script.lines == (
+        Line(0, "Good morning!", 0.0),
+        Line(1, "Morning. Did you sleep well?"),
+        Line(0, "Very well."),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "language"),
+    [
+        ("アナ:おはよう。\nベン:元気？\n", ["アナ", "ベン"], "ja"),
+        ("小明\uff1a你好\uff01\n小红\uff1a早上好。", ["小明", "小红"], "cmn"),
+        ("Анна: Доброе утро!\nБорис: Привет.", ["Анна", "Борис"], "ru"),
+        ("أنا: صباح الخير\nبن: مرحبا", ["أنا", "بن"], "ar"),
+        ("अना: नमस्ते।\nबेन: कैसे हो?", ["अना", "बेन"], "hi"),
+        ("지은: 안녕!\n민수: 그래.", ["지은", "민수"], "ko"),
+        ("Dr. Müller-Lüdenscheidt: Guten Tag.", ["Dr. Müller-Lüdenscheidt"], "en"),
+        ("**Ana:** Hi.\n_Ben_ : Ho.", ["Ana", "Ben"], "en"),
+    ],
+)
+def test_any_writing_system(text: str, names: list[str], language: str) -> None:
+    script = read_script(text)
+    assert [actor.name for actor in script.cast] == names
+    assert {actor.language for actor in script.cast} == {language}
+
+
+def test_lines_go_on_and_directions_are_not_spoken() -> None:
+    text = "# a comment\nAna: [laughs] Well\n  that is at 10:30, see http://x.org\n\nstill Ana\nBen: I said: no.\n"
+    assert said(text) == [
+        ("Ana", "Well that is at 10:30, see http://x.org"),
+        ("Ana", "still Ana"),
+        ("Ben", "I said: no."),
+    ]
+
+
+def test_pauses_and_overlaps() -> None:
+    lines = read_script("[pause 2]\nAna: One [pause 0.5] two.\n[overlap 0.3]\nBen: Three.\nAna: [pause] Four.").lines
+    assert [(line.text, line.pause) for line in lines] == [
+        ("One", 2.0),
+        ("two.", 0.5),
+        ("Three.", -0.3),
+        ("Four.", 1.0),
+    ]
+    assert read_script("A: a\nB: b").lines[1].pause == DEFAULT_PAUSE
+
+
+def test_voices_are_cast_and_the_fields_are_a_conversation() -> None:
+    script = read_script("@ Ana = jf_alpha, ja\n@ ben = m3\nAna: Hello.\nBen: Hi.")
+    assert [(actor.voice, actor.language) for actor in script.cast] == [("jf_alpha", "ja"), ("m3", "en")]
+    conversation = Conversation.model_validate({"image": "p.png", **script.fields()})
+    assert [turn.text for turn in conversation.turn_list()] == ["Hello.", "Hi."]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Nobody"),
+        ("Ana:\nBen: [nods]\n", "Nobody"),
+        ("Once upon a time\nAna: Hi.", "Line 1"),
+        ("Ana: a\n[pause 61]\nAna: b", "Line 2: a pause of 61 s"),
+        ("\n".join(f"person {chr(97 + i % 26)}{'x' * (i // 26)}: a" for i in range(33)), "Line 33"),
+        ("A: " + "a" * 500_000, "longer"),
+    ],
+)
+def test_what_cannot_be_a_script(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_script(text)
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        script = read_script(text)
+    except InputError:
+        return
+    assert all(line.text and 0 <= line.speaker < len(script.cast) for line in script.lines)
+    Conversation.model_validate({"image": "p.png", **script.fields()})
+
+
+def test_languages_by_writing_system() -> None:
+    assert guess_language("漢字とかな") == "ja"
+    assert guess_language("123 …") == "en"
