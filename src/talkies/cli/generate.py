@@ -34,6 +34,9 @@ def generate(
         list[str] | None,
         typer.Option(help="A voice; repeat for each person, left to right. `none`: silent.", rich_help_panel=_WHAT),
     ] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="A dialogue, `Ana: Hello!`: spoken by synthetic voices.", rich_help_panel=_WHAT)
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What happens in the video.", rich_help_panel=_WHAT)] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to avoid.", rich_help_panel=_WHAT)] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop the video there.", rich_help_panel=_WHAT)] = None,
@@ -90,7 +93,7 @@ def generate(
     from talkies.media.video import format_of, parse_fps
 
     report = Report(quiet)
-    described = _conversation(conversation, image, speaker or [], prompt, negative_prompt)
+    described = _conversation(conversation, image, speaker or [], script, prompt, negative_prompt)
     target = (output or Path((conversation or described.image).stem + ".mp4")).expanduser()
     named = {
         "num_inference_steps": steps,
@@ -172,13 +175,26 @@ def _run(
 
 
 def _conversation(
-    path: Path | None, image: Path | None, voices: list[str], prompt: str | None, negative: str | None
+    path: Path | None,
+    image: Path | None,
+    voices: list[str],
+    script: Path | None,
+    prompt: str | None,
+    negative: str | None,
 ) -> Conversation:
     from talkies.cli.scene import shorthand
+    from talkies.cli.script import read, scripted
+    from talkies.domain.errors import InputError
     from talkies.media.conversation_file import parse_conversation, resolve_paths, validate
 
     base, folders = parse_conversation(path) if path is not None else (None, [])
-    fields: dict[str, Any] = shorthand(_here(image), [_here_text(voice) for voice in voices], base)
+    if script is not None and voices:
+        raise InputError("--script and --speaker exclude each other.", "A script's lines are spoken, not recorded.")
+    fields: dict[str, Any] = (
+        shorthand(_here(image), [_here_text(voice) for voice in voices], base)
+        if script is None
+        else scripted(read(script.expanduser()), _here(image), base)
+    )
     fields |= {name: value for name, value in (("prompt", prompt), ("negative_prompt", negative)) if value is not None}
     return resolve_paths(validate(fields, path.name if path else "The command line"), [*folders, Path.cwd()])
 

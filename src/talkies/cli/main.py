@@ -21,6 +21,7 @@ from talkies.cli.schema import schema
 from talkies.cli.stage import app as stage
 from talkies.cli.train import train
 from talkies.cli.verify import verify
+from talkies.cli.voices import voices
 from talkies.domain.errors import TalkiesError
 
 app = typer.Typer(
@@ -47,7 +48,7 @@ def _root(
     """Options of the command itself; every verb has its own."""
 
 
-for verb in (generate, people, caption, verify, doctor, schema, train):
+for verb in (generate, people, caption, voices, verify, doctor, schema, train):
     app.command()(verb)
 app.add_typer(models, name="models")
 app.add_typer(nano, name="nano")

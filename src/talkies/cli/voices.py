@@ -1,16 +1,34 @@
-"""Texts spoken by whatever synthetic voice the machine has: Kokoro, flite or espeak-ng."""
+"""`talkies voices`: the synthetic voices of this machine; and texts of a conversation spoken by them."""
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from talkies.domain.conversation import Speaker
-from talkies.domain.errors import InputError, MissingDependencyError
+import typer
 
-_FLITE = ("slt", "rms", "awb", "kal16", "kal")
-#: espeak-ng variants by turns, so that two people do not sound alike.
-_VARIANTS = ("f3", "m3", "f2", "m7")
-_KOKORO_PREFIXES = ("jf_", "jm_")
+if TYPE_CHECKING:
+    from talkies.domain.conversation import Speaker
+    from talkies.media.speech_synthesis.synthesizer import Synthesizer
+
+#: A command of the user's own that speaks texts; see `talkies.media.speech_synthesis.command`.
+COMMAND_VARIABLE = "TALKIES_SPEECH_COMMAND"
+#: espeak-ng has a hundred variants; as many as this are listed unless all are asked for.
+_LISTED = 17
+
+
+@lru_cache(maxsize=1)
+def synthesizer() -> Synthesizer:
+    """The speech engines of this machine and of the environment.
+
+    Raises:
+        InputError: The user's own command cannot be used.
+    """
+    from talkies.media.speech_synthesis.synthesizer import Synthesizer
+
+    return Synthesizer.of_machine(os.environ.get(COMMAND_VARIABLE))
 
 
 def speak(text: str, speaker: Speaker, person: int, path: Path) -> tuple[Path, str]:
@@ -26,45 +44,70 @@ def speak(text: str, speaker: Speaker, person: int, path: Path) -> tuple[Path, s
         The file, and a note for the user when another voice than the one named had to speak.
 
     Raises:
-        InputError: The voice or the language is unknown.
+        InputError: The language is unknown, or the text cannot be spoken.
         MissingDependencyError: No speech engine is installed.
     """
-    import soundfile
+    from talkies.domain.errors import InputError
 
-    from talkies.stage import engines
-
-    wanted = (speaker.voice or "").lower()
-    english = speaker.language.lower().startswith("en")
-    note = ""
-    if wanted.startswith(_KOKORO_PREFIXES) and english and engines.kokoro_available():
-        samples, rate = engines.kokoro(text, ((wanted, 1.0),), 1.0)
-    elif wanted in _FLITE and english and engines.flite_available():
-        samples, rate = engines.flite(text, wanted, 120.0 if wanted != "slt" else 170.0, 1.0)
-    else:
-        variant = _variant(wanted, person, engines.espeak_variants())
-        base = f"{speaker.language.lower().replace('_', '-')}+{variant}"
-        if wanted and wanted not in (variant, base):
-            note = f"The voice {speaker.voice!r} is not installed here: espeak-ng speaks as {base}."
-        try:
-            samples, rate = engines.espeak(text, base, 50, 1.0)
-        except InputError as error:
-            raise InputError(
-                f"The text of {speaker.name!r} cannot be spoken: {error.args[0]}",
-                f"Is {speaker.language!r} a language espeak-ng knows (`espeak-ng --voices`)?",
-            ) from None
-    soundfile.write(path, samples, round(rate))
+    engines = synthesizer()
+    try:
+        voice, note = engines.choose(speaker.voice, speaker.language, person)
+        engines.write(text, voice, speaker.language, path)
+    except InputError as error:
+        raise InputError(f"The text of {speaker.name!r} cannot be spoken: {error.args[0]}", error.hint) from None
     return path, note
 
 
-def _variant(wanted: str, person: int, known: frozenset[str]) -> str:
-    if not known:
-        raise MissingDependencyError(
-            "There is no speech engine to speak a text.",
-            "apt-get install espeak-ng (brew install espeak-ng), or give recordings.",
-        )
-    name = wanted.rpartition("+")[2]
-    if name in known:
-        return name
-    # Many names tell a woman's voice from a man's: af_heart, am_adam.
-    sex = {"f": "f3", "m": "m3"}.get(wanted[1:2] if wanted[2:3] == "_" else "")
-    return sex or _VARIANTS[person % len(_VARIANTS)]
+def voices(
+    language: Annotated[
+        str | None, typer.Argument(help="As in en-gb, ja: the voices for it; without one, the languages.")
+    ] = None,
+    say: Annotated[str | None, typer.Option(help="Speak this text into --output.")] = None,
+    voice: Annotated[str | None, typer.Option(help="Voice that speaks --say.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Sound file for --say, wav.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List every variant of espeak-ng.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the synthetic voices, or try one."""
+    import json
+
+    from talkies.domain.errors import InputError
+
+    engines = synthesizer()
+    if say is not None:
+        _try(engines, say, voice, language or "en", output)
+        return
+    if language is None:
+        known = engines.languages()
+        if as_json:
+            typer.echo(json.dumps(known, ensure_ascii=False))
+            return
+        for code, name in known.items():
+            typer.echo(f"{code:18}{name}")
+        typer.echo("The voices of one language: talkies voices CODE", err=True)
+        return
+    found = engines.voices(language)
+    if not found:
+        raise InputError(f"No voice speaks {language!r}.", "`talkies voices` lists the languages.")
+    if as_json:
+        typer.echo(json.dumps([vars(entry) for entry in found], ensure_ascii=False))
+        return
+    shown = found if everything else found[:_LISTED]
+    for entry in shown:
+        typer.echo(f"{entry.name:18}{entry.engine:10}{entry.gender}".rstrip())
+    if len(found) > len(shown):
+        typer.echo(f"and {len(found) - len(shown)} more: --all", err=True)
+
+
+def _try(engines: Synthesizer, text: str, wanted: str | None, language: str, output: Path | None) -> None:
+    from talkies.domain.errors import InputError
+    from talkies.media.staging import staged
+
+    if output is None or output.suffix.lower() != ".wav":
+        raise InputError("--say needs a sound file to write.", "Add --output hello.wav")
+    chosen, note = engines.choose(wanted, language, 0)
+    with staged(output) as temporary:
+        speech = engines.write(text, chosen, language, temporary)
+    if note:
+        typer.echo(note, err=True)
+    typer.echo(f"{output}: {speech.seconds:.2f} s, {chosen.label}", err=True)

@@ -1,0 +1,1 @@
+"""Texts spoken by synthetic voices: one small protocol, several engines."""
