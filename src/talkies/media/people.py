@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from talkies.domain.conversation import Conversation, Region, Speaker
 from talkies.domain.errors import InputError
+from talkies.media.centerface import STRIDE_MULTIPLE, detect
 
 #: Longest side the detector sees at first, and when it found too few: faces a 40th (120th) of it high are found.
 DETECTION_SIDES = (640, 1920)
@@ -115,16 +116,10 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDES[0]) -> tuple[Face
         image: RGB.
         side: Longest side the detector sees, in pixels.
     """
-    import torch
-
-    from talkies.media.centerface import STRIDE_MULTIPLE, load_detector
-
     scale = min(1.0, side / max(image.size))
     width, height = (-(-max(1, round(length * scale)) // STRIDE_MULTIPLE) * STRIDE_MULTIPLE for length in image.size)
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
-    with torch.inference_mode():
-        maps = load_detector()(torch.from_numpy(pixels).permute(2, 0, 1)[None])  # four of [1, C, H/4, W/4]
-    heat, size, offset, landmarks = (m[0].numpy() for m in maps)
+    heat, size, offset, landmarks = detect(pixels)  # each [C, H/4, W/4]
     rows, columns = np.nonzero(heat[0] > SCORE_THRESHOLD)
     scores = heat[0][rows, columns]
     extent = np.exp(size[:, rows, columns])[::-1].T * 4  # [n, 2], width and height
