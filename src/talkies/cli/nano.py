@@ -47,14 +47,16 @@ def codec(recipe: Recipe) -> None:
 
 @app.command()
 def freeze(
-    recipe: Recipe, folder: Annotated[Path, typer.Argument(help="Where the codec goes, in diffusers layout.")]
+    recipe: Recipe,
+    folder: Annotated[Path, typer.Argument(help="Where the codec goes, in diffusers layout.")],
+    reader: Annotated[Path | None, typer.Option(help="Take the reader of this frozen codec.")] = None,
 ) -> None:
     """Save the codec with averaged weights and the statistics of its latents."""
     from talkies.training.assemble import freeze_codec
     from talkies.training.codec import CodecRecipe
     from talkies.training.config import read_recipe
 
-    freeze_codec(read_recipe(CodecRecipe, recipe), folder)
+    freeze_codec(read_recipe(CodecRecipe, recipe), reader, folder)
 
 
 @app.command()

@@ -142,6 +142,21 @@ def film_clip(
 
 
 @app.command()
+def example(
+    out: Annotated[Path, typer.Option(help="Folder for photo.png, the voices and conversation.yaml.")],
+    set_name: Annotated[str, typer.Option("--set", help="Set the clip is of.")] = "test-dual",
+    index: Annotated[int, typer.Option(min=0, help="Number of the clip.")] = 0,
+    scale: Annotated[float, typer.Option(min=0.1, max=8, help="Size, in the set's own.")] = 3.0,
+    silent: Annotated[list[int] | None, typer.Option(help="A person (from 1) who is to stay silent.")] = None,
+    assets: Assets = None,
+) -> None:
+    """Write a clip's first frame and voices as an input of `talkies generate`."""
+    from talkies.stage.example import write_example
+
+    typer.echo(write_example(out, set_name, index, scale, assets, tuple(silent or ())))
+
+
+@app.command()
 def bench(
     people: Annotated[int, typer.Option(min=1, max=4, help="In the picture.")] = 2,
     size: Annotated[str, typer.Option(help="Pixels, height x width.")] = "192x320",

@@ -48,6 +48,7 @@ class Face:
         score: How sure the detector is, 0..1.
         turn: How far the nose lies to the right of the middle between the eyes: a turned head's hair and neck are
             on the other side.
+        points: Landmarks (x, y): the two eyes, the nose, the two corners of the mouth; empty where none are known.
     """
 
     left: float
@@ -56,6 +57,7 @@ class Face:
     bottom: float
     score: float
     turn: float = 0.0
+    points: tuple[tuple[float, float], ...] = ()
 
     @property
     def width(self) -> float:
@@ -129,10 +131,12 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDES[0]) -> tuple[Face
     boxes = np.clip(np.concatenate([corner, corner + extent], axis=1), 0, [width, height, width, height])
     # Landmarks are (row, column) pairs in face sizes from the corner: eyes, nose, corners of the mouth.
     across = landmarks[1::2, rows, columns].T * extent[:, :1]  # [n, 5]
+    down = landmarks[::2, rows, columns].T * extent[:, 1:]
+    points = np.stack([across, down], 2) + corner[:, None]  # [n, 5, 2]
     turns = across[:, 2] - across[:, :2].mean(axis=1)
     back = np.tile([image.width / width, image.height / height], 2)
     faces = [
-        _face(boxes[index] * back, float(scores[index]), float(turns[index] * back[0]))
+        _face(boxes[index] * back, float(scores[index]), float(turns[index] * back[0]), points[index] * back[:2])
         for index in _suppress(boxes, scores)
     ]
     largest = max((face.height for face in faces), default=0.0)
@@ -140,9 +144,9 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDES[0]) -> tuple[Face
     return tuple(sorted(kept, key=lambda face: face.centre[0]))
 
 
-def _face(box: NDArray[np.floating[Any]], score: float, turn: float) -> Face:
+def _face(box: NDArray[np.floating[Any]], score: float, turn: float, points: NDArray[np.floating[Any]]) -> Face:
     left, top, right, bottom = (float(value) for value in box)
-    return Face(left, top, right, bottom, score, turn)
+    return Face(left, top, right, bottom, score, turn, tuple((float(x), float(y)) for x, y in points))
 
 
 def _suppress(boxes: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]) -> list[int]:

@@ -1,12 +1,20 @@
 """A video autoencoder that is always given one reference frame, and carries only what changed since.
 
-The first latent channels are that change in its plainest form, the optical flow averaged over each cell: it alone
-carries most of a talking head. The others say what is left after warping the reference by that flow (the inside of a
-mouth, a closed eye, what a moving head uncovers), in a basis of principal components. A network then refines the
-drawing. Identity, colour and background come from the reference by construction, for a film of any length, and the
-latents stay small. Four frames share one latent frame; the first frame has one of its own (4n+1).
-Related work: First Order Motion Model (NeurIPS 2019) and LIA (ICLR 2022) warp features from one picture by sparse
-motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
+Its latents are motion first, picture last:
+
+1. the optical flow averaged over each cell, which alone carries most of a talking head;
+2. what the face does there (`talkies.domain.expression`: lips open, round, wide, ... eyes shut), laid over the cells of
+   mouth and eyes: the same numbers for every face, wherever it is and whatever it looks like, so that a video model
+   learns speech once and not anew for every mouth;
+3. what is left after warping the reference by the flow, in a few principal components.
+
+A network, the painter, draws each frame from the reference, its flow and its expression: it moves lips by a finer flow
+and paints what no flow can bring (teeth, lids). It is trained with the third part faded out at random, so that a
+video model need not get it right. Identity, colour and background come from the reference by construction, for a film
+of any length. Another network, the reader, sees what faces do; where they are in the reference is for a detector to
+say. Four frames share one latent frame; the first frame has one of its own (4n+1).
+Related work: First Order Motion Model (NeurIPS 2019), LIA (ICLR 2022) and LivePortrait (2024) animate one picture by
+sparse motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """
 
 from __future__ import annotations
@@ -24,11 +32,17 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from talkies.domain.errors import MissingDependencyError
+from talkies.domain.expression import AT_MOUTH, EXPRESSION
 
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
 CELL = 16  # pixels to a latent cell
 FLOW_CHANNELS = 2 * FRAMES  # the first latent channels: each frame's mean flow in the cell
 FLOW_UNIT = 8.0  # pixels
+PLACES = 2  # how much of a cell is mouth, and how much is eyes
+EXPRESSIONS = len(EXPRESSION)
+FACE_CHANNELS = EXPRESSIONS * FRAMES + PLACES  # then: each frame's expression, and where the face is
+MOTION_CHANNELS = FLOW_CHANNELS + FACE_CHANNELS
+THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
 
 @dataclass
@@ -39,84 +53,122 @@ class DecodedFrames(BaseOutput):
     flow: Tensor | None = None
 
 
+class PixelNorm(nn.Module):
+    """Layer norm over the channels of each position: the same for a crop and for the whole picture."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias).permute(0, 3, 1, 2)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip; starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(8, channels)
+        self.norm = PixelNorm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(8, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(F.silu(self.norm2(h)))
+        return x + self.conv2(F.silu(self.conv1(self.norm(x))))
 
 
-class ReferenceEncoder(nn.Module):
-    """What the reference looks like and what its face does: `[N, 3, H, W]` -> `[N, c_ref, H/16, W/16]`."""
+class Reader(nn.Module):
+    """What faces do, where they are known to be."""
 
-    def __init__(self, channels: int, widths: tuple[int, int, int]) -> None:
+    def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.layers = nn.Sequential(
-            nn.Conv2d(3 * 16, fine, 3, padding=1),
-            ResidualBlock(fine),
-            nn.Conv2d(fine, middle, 2, 2),
-            ResidualBlock(middle),
-            nn.Conv2d(middle, coarse, 2, 2),
-            ResidualBlock(coarse),
-            ResidualBlock(coarse),
-            nn.GroupNorm(8, coarse),
-            nn.SiLU(),
-            nn.Conv2d(coarse, channels, 1),
-        )
-
-    def forward(self, reference: Tensor) -> Tensor:
-        x = F.pixel_unshuffle(reference, 4).to(self.layers[0].weight.dtype)  # type: ignore[arg-type]
-        return self.layers(x.contiguous(memory_format=torch.channels_last))
-
-
-class Refiner(nn.Module):
-    """Mends what the linear part leaves: seams between cells, detail, the inside of mouths. Starts as no change."""
-
-    def __init__(self, latent_channels: int, widths: tuple[int, int, int]) -> None:
-        super().__init__()
-        fine, middle, coarse = widths
-        self.fine_in = nn.Sequential(nn.Conv2d(3 * 16 * (FRAMES + 1), fine, 3, padding=1), ResidualBlock(fine))
-        self.middle_in = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
+        self.fine = nn.Sequential(nn.Conv2d(3 * 16, fine, 3, padding=1), ResidualBlock(fine))
+        self.middle = nn.Sequential(nn.Conv2d(fine + PLACES, middle, 2, 2), ResidualBlock(middle))
+        self.coarse_in = nn.Conv2d(middle + PLACES, coarse, 2, 2)
         self.coarse = nn.Sequential(
-            nn.Conv2d(4 * middle + latent_channels, coarse, 1), ResidualBlock(coarse), ResidualBlock(coarse)
+            ResidualBlock(coarse), ResidualBlock(coarse), PixelNorm(coarse), nn.Conv2d(coarse, EXPRESSIONS, 1)
         )
+
+    def forward(self, frames: Tensor, places: Tensor) -> Tensor:
+        """`frames [N, 3, H, W]` and `places [N, 2, h, w]` -> expression times place, and place, `[N, 10, h, w]`."""
+        dtype = self.coarse_in.weight.dtype
+        x = F.pixel_unshuffle(frames, 4).to(dtype).contiguous(memory_format=torch.channels_last)
+        where = places.to(dtype)
+        middle = self.middle(torch.cat([self.fine(x), _enlarge(where, 4)], 1))
+        expression = self.coarse(self.coarse_in(torch.cat([middle, _enlarge(where, 2)], 1)))
+        place = where[:, [0 if name in AT_MOUTH else 1 for name in EXPRESSION]]  # [N, 8, h, w]
+        return torch.cat([expression * place, where], 1)
+
+
+class Painter(nn.Module):
+    """Draws one frame better than the linear part does. Starts as no change."""
+
+    def __init__(self, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        face = EXPRESSIONS + PLACES
+        self.fine_in = nn.Sequential(nn.Conv2d(2 * 3 * 16, fine, 3, padding=1), ResidualBlock(fine))
+        self.middle_in = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
+        self.coarse_in = nn.Conv2d(middle, coarse, 2, 2)
+        self.face_coarse = nn.Sequential(nn.Conv2d(face, coarse, 3, padding=1), nn.SiLU(), nn.Conv2d(coarse, coarse, 1))
+        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
         self.to_middle = nn.ConvTranspose2d(coarse, middle, 2, 2)
-        self.middle = nn.Sequential(nn.Conv2d(2 * middle, middle, 3, padding=1), ResidualBlock(middle))
+        self.middle = nn.Sequential(
+            nn.Conv2d(2 * middle + face, middle, 3, padding=1), ResidualBlock(middle), ResidualBlock(middle)
+        )
         self.to_fine = nn.ConvTranspose2d(middle, fine, 2, 2)
         self.fine = nn.Sequential(
-            nn.Conv2d(2 * fine, fine, 3, padding=1), ResidualBlock(fine), nn.GroupNorm(8, fine), nn.SiLU()
+            nn.Conv2d(2 * fine + face, fine, 3, padding=1), ResidualBlock(fine), PixelNorm(fine), nn.SiLU()
         )
-        self.pixels = nn.Conv2d(fine, 3 * FRAMES * 16, 3, padding=1)
-        nn.init.zeros_(self.pixels.weight)
-        nn.init.zeros_(self.pixels.bias)  # type: ignore[arg-type]
+        self.out = nn.Conv2d(fine, 2 + 3 * 16, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def forward(self, drawn: Tensor, reference: Tensor, z: Tensor) -> Tensor:
-        """What to add to `drawn [N, 4, 3, H, W]`, given `reference [N, 3, H, W]` and `z [N, c, h, w]`."""
-        dtype = self.pixels.weight.dtype
-        x = F.pixel_unshuffle(torch.cat([drawn.flatten(1, 2), reference], 1), 4).to(dtype)
+    def forward(self, moved: Tensor, left: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
+        """A finer flow and paint.
+
+        Args:
+            moved: The reference warped by the coarse flow, `[N, 3, H, W]`.
+            left: What the components add to it, `[N, 3, H, W]`.
+            face: Expression times place, and place, `[N, 10, h, w]`.
+
+        Returns:
+            Flow to add `[N, 2, H, W]` in pixels, and colours to add `[N, 3, H, W]`.
+        """
+        dtype = self.out.weight.dtype
+        x = F.pixel_unshuffle(torch.cat([moved, left], 1), 4).to(dtype)
+        face = face.to(dtype)
         fine = self.fine_in(x.contiguous(memory_format=torch.channels_last))
         middle = self.middle_in(fine)
-        coarse = self.coarse(torch.cat([F.pixel_unshuffle(middle, 2), z.to(dtype)], 1))
-        h = self.middle(torch.cat([self.to_middle(coarse), middle], 1))
-        h = self.fine(torch.cat([self.to_fine(h), fine], 1))
-        return F.pixel_shuffle(self.pixels(h).float(), 4).unflatten(1, (FRAMES, 3))
+        coarse = self.coarse(self.coarse_in(middle) + self.face_coarse(face))
+        h = self.middle(torch.cat([self.to_middle(coarse), middle, _enlarge(face, 2)], 1))
+        h = self.fine(torch.cat([self.to_fine(h), fine, _enlarge(face, 4)], 1))
+        out = self.out(h).float()
+        return _enlarge(out[:, :2] * 4, 4), F.pixel_shuffle(out[:, 2:], 4)
+
+
+def _enlarge(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def coarse_flow(z: Tensor) -> Tensor:
     """What the first latent channels say by themselves: `z [N, c, h, w]` -> flow in pixels `[N, 4, 2, H, W]`."""
-    flow = z[:, :FLOW_CHANNELS].float() * FLOW_UNIT
-    return F.interpolate(flow, scale_factor=CELL, mode="bilinear", align_corners=False).unflatten(1, (FRAMES, 2))
+    return _enlarge(z[:, :FLOW_CHANNELS].float() * FLOW_UNIT, CELL).unflatten(1, (FRAMES, 2))
+
+
+def join_faces(faces: Tensor) -> Tensor:
+    """Four frames' faces as latent channels: `[N, 4, 10, h, w]` -> `[N, 34, h, w]`; where they are is averaged."""
+    return torch.cat([faces[:, :, :EXPRESSIONS].flatten(1, 2), faces[:, :, EXPRESSIONS:].mean(1)], 1)
+
+
+def split_faces(channels: Tensor) -> Tensor:
+    """The inverse of `join_faces`, place repeated: `[N, 34, h, w]` -> `[N, 4, 10, h, w]`."""
+    expression = channels[:, :-PLACES].unflatten(1, (FRAMES, EXPRESSIONS))
+    return torch.cat([expression, channels[:, None, -PLACES:].expand(-1, FRAMES, -1, -1, -1)], 2)
 
 
 def _in_groups(film: Tensor) -> Tensor:
@@ -166,40 +218,39 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 class AutoencoderReference(ModelMixin, ConfigMixin):
     """Reference-conditioned video autoencoder: 16x in space, 4x in time.
 
-    Latent channels: eight of flow (`coarse_flow`), then the coordinates of what is left after warping in a fixed basis
-    of `16 x 16 x 4` blocks (principal components over talking faces). Encoding is linear and needs no training beyond
-    that basis, so latents never change while the decoder's refiner is improved.
+    Latent channels: 8 of flow, 34 of expression (`join_faces`), then the coordinates of what is left after warping in a
+    fixed basis of `16 x 16 x 4` blocks (principal components over talking faces). The latents of a film whose
+    expressions are known (the stage's) need no training beyond that basis; for other films the reader finds them.
 
     Args:
-        latent_channels: Channels of the latents, `z`; the first eight are flow.
-        reference_channels: Channels of what `encode_reference` tells the transformer about the reference frame.
-        widths: Channels of the convolutions at 1/4, 1/8 and 1/16 of the resolution.
+        latent_channels: Channels of the latents, `z`.
+        widths: Channels of the painter's convolutions at 1/4, 1/8 and 1/16 of the resolution.
+        reader_widths: The reader's.
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
             `AutoencoderKLWan`); the pipeline normalises by them.
-        reference_mean, reference_std: The same for the reference features; applied by `encode_reference`.
     """
 
     @register_to_config
     def __init__(
         self,
-        latent_channels: int = 48,
-        reference_channels: int = 48,
-        widths: tuple[int, int, int] = (96, 160, 224),
+        latent_channels: int = MOTION_CHANNELS + 22,
+        widths: tuple[int, int, int] = (64, 96, 160),
+        reader_widths: tuple[int, int, int] = (48, 96, 160),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
-        reference_mean: list[float] | None = None,
-        reference_std: list[float] | None = None,
         scale_factor_spatial: int = CELL,
         scale_factor_temporal: int = FRAMES,
         requires_reference: bool = True,
     ) -> None:
         super().__init__()
         block = 3 * FRAMES * CELL**2
-        self.basis = nn.Parameter(torch.zeros(latent_channels - FLOW_CHANNELS, block), requires_grad=False)
-        self.reference_encoder = ReferenceEncoder(reference_channels, widths)
-        self.refiner = Refiner(latent_channels, widths)
+        self.basis = nn.Parameter(torch.zeros(latent_channels - MOTION_CHANNELS, block), requires_grad=False)
+        self.reader = Reader(reader_widths)
+        self.painter = Painter(widths)
 
-    def encode(self, x: Tensor, reference: Tensor, flow: Tensor | None = None) -> AutoencoderKLOutput:
+    def encode(
+        self, x: Tensor, reference: Tensor, flow: Tensor | None = None, places: Tensor | None = None
+    ) -> AutoencoderKLOutput:
         """Latents of a film relative to its reference frame.
 
         Args:
@@ -207,6 +258,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             reference: `[B, 3, H, W]` in [-1, 1].
             flow: From each frame to the reference, `[B, 2, F, H, W]` in pixels, as `decode` returns it; by default it
                 is measured (OpenCV's DIS).
+            places: Shares of mouth and eyes in every cell of the reference, `[B, 2, H/16, W/16]`
+                (`talkies.media.face_places`); without them, no face is seen.
 
         Returns:
             `latent_dist` over `[B, z, n+1, H/16, W/16]`.
@@ -223,13 +276,24 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             films = zip(x, reference, strict=True)
             flow = torch.stack([measure_flow(film.transpose(0, 1), still) for film, still in films])
             flow = flow.transpose(1, 2)  # [B, 2, F, H, W]
+        faces = self._read(x, flow, places)  # [B F, 10, h, w]
+        faces = _in_groups(faces.unflatten(0, (B, -1)).transpose(1, 2)).flatten(0, 1)
         still = reference.repeat_interleave(frames // FRAMES + 1, 0)
-        mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1))
+        mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1), faces)
         mean = mean.unflatten(0, (B, -1)).transpose(1, 2)  # [B, z, T, h, w]
         noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))
 
-    def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor) -> Tensor:
+    def _read(self, x: Tensor, flow: Tensor, places: Tensor | None) -> Tensor:
+        """The reader's word on every frame: faces are where the flow says that they have moved. `[B F, 10, h, w]`."""
+        B, _, frames, H, W = x.shape
+        if places is None:
+            places = x.new_zeros(B, PLACES, H // CELL, W // CELL)
+        moved = F.avg_pool2d(flow.transpose(1, 2).flatten(0, 1).float(), CELL) / CELL  # [B F, 2, h, w]
+        where = warp(places.float().repeat_interleave(frames, 0), moved)
+        return self.reader(x.transpose(1, 2).flatten(0, 1), where).float()
+
+    def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor, faces: Tensor) -> Tensor:
         """Latents of groups of four frames, computed in float32.
 
         Args:
@@ -237,6 +301,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             reference: Theirs, `[N, 3, H, W]`.
             flow: From each frame to the reference, `[N, 4, 2, H, W]` in pixels. Finding correspondences is what
                 convolutions learn worst and a classical method does well.
+            faces: Expression times place, and place, `[N, 4, 10, h, w]`.
 
         Returns:
             `[N, z, h, w]`.
@@ -244,33 +309,48 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         coarse = F.avg_pool2d(flow.float().flatten(1, 2) / FLOW_UNIT, CELL)  # [N, 8, h, w]
         left = groups.float() - self.warped(coarse, reference)
         blocks = F.pixel_unshuffle(left.flatten(1, 2), CELL)  # [N, 12*256, h, w]
-        return torch.cat([coarse, torch.einsum("kb,nbhw->nkhw", self.basis.float(), blocks)], 1)
-
-    def draw(self, z: Tensor, reference: Tensor) -> Tensor:
-        """The linear part of decoding: `z [N, c, h, w]` and `reference [N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
-        blocks = torch.einsum("kb,nkhw->nbhw", self.basis.float(), z[:, FLOW_CHANNELS:].float())
-        added = F.pixel_shuffle(blocks, CELL).unflatten(1, (FRAMES, 3))
-        return self.warped(z, reference) + added
+        components = torch.einsum("kb,nbhw->nkhw", self.basis.float(), blocks)
+        return torch.cat([coarse, join_faces(faces.float()), components], 1)
 
     def warped(self, z: Tensor, reference: Tensor) -> Tensor:
         """The reference moved by the flow of `z` alone, `[N, 4, 3, H, W]`."""
         still = reference.float().repeat_interleave(FRAMES, 0)
         return warp(still, coarse_flow(z).flatten(0, 1)).unflatten(0, (-1, FRAMES))
 
-    def decode_groups(self, z: Tensor, reference: Tensor) -> Tensor:
-        """Drawn and refined: `[N, c, h, w]` and `[N, 3, H, W]` -> `[N, 4, 3, H, W]`."""
-        drawn = self.draw(z, reference)
-        return drawn + self.refiner(drawn, reference.float(), z)
+    def components(self, z: Tensor) -> Tensor:
+        """What the principal components draw: `z [N, c, h, w]` -> `[N, 4, 3, H, W]`."""
+        blocks = torch.einsum("kb,nkhw->nbhw", self.basis.float(), z[:, MOTION_CHANNELS:].float())
+        return F.pixel_shuffle(blocks, CELL).unflatten(1, (FRAMES, 3))
 
-    def encode_reference(self, reference: Tensor) -> Tensor:
-        """What the transformer is told about the reference frame: `[B, 3, H, W]` -> `[B, c_ref, H/16, W/16]`."""
+    def decode_groups(self, z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames `[N, 4, 3, H, W]` and their flow to the reference `[N, 4, 2, H, W]`, of `z [N, c, h, w]`."""
+        flow, moved, left = coarse_flow(z), self.warped(z, reference), self.components(z)
+        faces = split_faces(z[:, FLOW_CHANNELS:MOTION_CHANNELS])
+        finer, paint = self.painter(moved.flatten(0, 1), left.flatten(0, 1), faces.flatten(0, 1))
+        flow = flow.flatten(0, 1) + finer
+        frames = warp(reference.float().repeat_interleave(FRAMES, 0), flow) + left.flatten(0, 1) + paint
+        return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
+
+    @property
+    def reference_channels(self) -> int:
+        """Channels of `encode_reference`."""
+        return EXPRESSIONS + PLACES + 3 * THUMBNAIL**2
+
+    def encode_reference(self, reference: Tensor, places: Tensor | None = None) -> Tensor:
+        """What the transformer is told about the reference frame: where faces are, what they do, and a small picture.
+
+        Args:
+            reference: `[B, 3, H, W]` in [-1, 1].
+            places: As for `encode`.
+
+        Returns:
+            `[B, 58, H/16, W/16]`, of a spread near one.
+        """
         self._check_size(*reference.shape[-2:])
-        features = self.reference_encoder(reference).float()
-        if self.config.reference_mean is None:
-            return features
-        mean = features.new_tensor(self.config.reference_mean)[:, None, None]
-        std = features.new_tensor(self.config.reference_std)[:, None, None]
-        return (features - mean) / std
+        small = F.pixel_unshuffle(F.avg_pool2d(reference.float(), CELL // THUMBNAIL), THUMBNAIL)  # [B, 48, h, w]
+        if places is None:
+            places = reference.new_zeros(len(reference), PLACES, *small.shape[2:])
+        return torch.cat([self.reader(reference, places).float(), small * 2], 1)
 
     def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
         """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.
@@ -285,7 +365,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         frames, flows = [], []
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            frames.append(self.decode_groups(z[:, :, k], reference)[:, :shown])  # [B, 1 or 4, 3, H, W]
+            drawn, _ = self.decode_groups(z[:, :, k], reference)
+            frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flows.append(coarse_flow(z[:, :, k])[:, :shown])
         sample = torch.cat(frames, 1).transpose(1, 2).clamp(-1, 1)
         if not return_dict:

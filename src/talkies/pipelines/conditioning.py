@@ -9,9 +9,11 @@ from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from talkies.domain.clip import TEMPORAL_STRIDE
+from talkies.media.face_places import find_places
 from talkies.sampling.rollout import Clip, Condition, Conditioning
 
 MASK_CHANNELS = TEMPORAL_STRIDE
@@ -90,6 +92,12 @@ class WanConditioning:
         return Clip(sample.float().clamp(-1, 1).cpu())
 
 
+def _places(reference: Tensor, cell: int) -> Tensor:
+    """Where faces are, as found in the reference frames `[B, 3, H, W]`: `[B, 2, h, w]`."""
+    pixels = ((reference + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return torch.stack([torch.from_numpy(find_places(Image.fromarray(each), cell)) for each in pixels])
+
+
 class ReferenceConditioning:
     """For an autoencoder that sees the reference frame itself: mask, given latents, the reference's features.
 
@@ -111,7 +119,9 @@ class ReferenceConditioning:
         frame = self.reference[:, :, None]
         self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
         self._vae_reference = self.reference.to(vae.device)
-        self._features = vae.encode_reference(self._vae_reference).float().to(device)  # [B, c_ref, h, w]
+        self._places = _places(self.reference, vae.config.scale_factor_spatial).to(vae.device)  # [B, 2, h, w]
+        features = vae.encode_reference(self._vae_reference, self._places)
+        self._features = features.float().to(device)  # [B, c_ref, h, w]
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         """``(z, T, h, w)``."""
@@ -120,7 +130,8 @@ class ReferenceConditioning:
     def encode(self, clip: Clip) -> Tensor:
         """``[B, z, T, h, w]``, unit scale."""
         flow = None if clip.flow is None else clip.flow.to(self._vae_device)
-        posterior = self._vae.encode(clip.frames.to(self._vae_device), self._vae_reference, flow).latent_dist
+        frames = clip.frames.to(self._vae_device)
+        posterior = self._vae.encode(frames, self._vae_reference, flow, self._places).latent_dist
         return self._scale.to_unit(posterior.mode().to(self.reference.device))
 
     def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:

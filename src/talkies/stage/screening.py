@@ -11,21 +11,20 @@ from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
 from talkies.domain.timeline import Timeline, Utterance
 from talkies.media.audio import Mix, inspect
+from talkies.media.shards import encode_wav
 from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter, format_of
 from talkies.stage.assets import AssetPack
 from talkies.stage.clips import SETS, Clip, make_clip, plan_clip
 from talkies.stage.figure import Figure
 from talkies.stage.identity import Identity
-from talkies.stage.shards import encode_wav
 
 
-def screen(set_name: str, index: int, scale: float, path: Path, assets: Path | None, texture: int = 1024) -> Clip:
-    """Films clip `index` of a set and writes it with sound.
+def perform(set_name: str, index: int, scale: float, assets: Path | None, texture: int = 1024) -> Clip:
+    """Performs and films clip `index` of a set.
 
     Args:
         set_name: One of `SETS`. index: Number of the clip. scale: Of the set's own size.
-        path: File to write; its suffix is the format.
         assets: Folder of an asset pack, or None.
         texture: Texels of the face's picture.
 
@@ -38,9 +37,15 @@ def screen(set_name: str, index: int, scale: float, path: Path, assets: Path | N
     height, width = (round(side * scale / 2) * 2 for side in (spec.height, spec.width))
     if not 32 <= min(height, width) <= max(height, width) <= 2048:
         raise InputError(f"{width}x{height} cannot be filmed.", "Choose a --scale that gives sides of 32 to 2048.")
-    settings = VideoSettings(format_of(path), metadata={"comment": f"rendered: talkies stage film, {set_name} {index}"})
     pack = AssetPack.open(assets) if assets else None
-    clip = make_clip(plan_clip(replace(spec, height=height, width=width), index), _builder(pack, texture), pack)
+    return make_clip(plan_clip(replace(spec, height=height, width=width), index), _builder(pack, texture), pack)
+
+
+def screen(set_name: str, index: int, scale: float, path: Path, assets: Path | None) -> Clip:
+    """Films a clip (`perform`) and writes it with sound to `path`, whose suffix is the format."""
+    settings = VideoSettings(format_of(path), metadata={"comment": f"rendered: talkies stage film, {set_name} {index}"})
+    clip = perform(set_name, index, scale, assets)
+    height, width = clip.take.frames.shape[1:3]
     with tempfile.TemporaryDirectory(prefix="talkies-") as folder:
         sound = _mix(clip, Path(folder))
         with staged(path) as scratch, VideoWriter(scratch, FrameSize(width, height), settings, sound) as writer:

@@ -19,7 +19,14 @@ from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
-from talkies.models.autoencoder_reference import FLOW_CHANNELS, AutoencoderReference
+from talkies.models.autoencoder_reference import (
+    EXPRESSIONS,
+    FLOW_CHANNELS,
+    FRAMES,
+    MOTION_CHANNELS,
+    PLACES,
+    AutoencoderReference,
+)
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.training.codec import CodecRecipe, CodecTrainer, collate
@@ -41,31 +48,39 @@ class ModelRecipe(BaseModel):
 
 
 @torch.no_grad()
-def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> AutoencoderReference:
+def freeze_codec(recipe: CodecRecipe, reader: Path | None, folder: Path, draws: int = 64) -> AutoencoderReference:
     """The averaged codec with its statistics, saved to `folder`.
 
     Latents are normalised by their spread at faces, where all that matters happens: elsewhere they hardly move, and a
     spread over everything would drown lips in the noise of the generator. All components of the basis share one spread,
     that of the first eight: so they keep their proportions, and an error counts as it shows in the picture.
+
+    Args:
+        recipe: The run.
+        reader: A frozen codec whose reader is taken over, where the run trained only the painter.
+        folder: Where it goes.
+        draws: Batches of eight composites for the statistics.
     """
     trainer = CodecTrainer(recipe)
     codec = trainer.evaluation_model()
+    if reader is not None:
+        trained = AutoencoderReference.from_pretrained(reader, torch_dtype=torch.float32)
+        codec.reader.load_state_dict(trained.reader.state_dict())
     composer, rng = Composer(trainer.training, recipe.crop), np.random.default_rng(5)
-    latents, told = [], []
+    latents = []
     for _ in range(draws):
         batch = collate([composer.draw(rng) for _ in range(8)], 3.0, 2.0)
-        z = codec.encode_groups(batch.group, batch.reference, batch.flow).float()  # [8, z, h, w]
+        z = codec.encode_groups(batch.group, batch.reference, batch.flow, batch.faces[:, :4]).float()  # [8, z, h, w]
         at_face = torch.nn.functional.avg_pool2d(batch.weight.amax(1), 16)[:, 0] > 1.5  # [8, h, w]
         latents.append(z.permute(0, 2, 3, 1)[at_face])
-        told.append(codec.reference_encoder(batch.reference).float().permute(0, 2, 3, 1).flatten(0, 2))
-    z, features = torch.cat(latents), torch.cat(told)
-    spread = torch.full((z.shape[1],), float(z[:, FLOW_CHANNELS : FLOW_CHANNELS + 8].std(0).pow(2).mean().sqrt()))
-    spread[:FLOW_CHANNELS] = z[:, :FLOW_CHANNELS].std(0).mean()
+    spread = torch.cat(latents).square().mean(0).sqrt()
+    spread[:FLOW_CHANNELS] = spread[:FLOW_CHANNELS].mean()
+    expression = spread[FLOW_CHANNELS : MOTION_CHANNELS - PLACES].unflatten(0, (FRAMES, EXPRESSIONS))
+    expression.copy_(expression.mean(0, keepdim=True).expand_as(expression))
+    spread[MOTION_CHANNELS:] = spread[MOTION_CHANNELS : MOTION_CHANNELS + 8].square().mean().sqrt()
     codec.register_to_config(
-        latents_mean=[0.0] * z.shape[1],  # no change is zero
+        latents_mean=[0.0] * len(spread),  # no change is zero
         latents_std=[round(float(v), 5) for v in spread],
-        reference_mean=[round(float(v), 5) for v in features.mean(0)],
-        reference_std=[round(max(float(v), 1e-3), 5) for v in features.std(0)],
     )
     codec.to(torch.bfloat16).save_pretrained(folder)
     return codec

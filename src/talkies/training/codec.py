@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -24,10 +25,16 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from talkies.domain.face_units import FACE_UNITS
-from talkies.models.autoencoder_reference import CELL, FLOW_CHANNELS, FLOW_UNIT, AutoencoderReference
+from talkies.models.autoencoder_reference import (
+    CELL,
+    EXPRESSIONS,
+    FLOW_CHANNELS,
+    FLOW_UNIT,
+    MOTION_CHANNELS,
+    AutoencoderReference,
+)
 from talkies.training.composites import Composer, Composite, Track, find_tracks
 
 
@@ -39,9 +46,10 @@ class CodecRecipe(BaseModel):
     tracks: list[Path]
     validation: list[str] = Field(description="Track names that begin so are held out (whole people).")
     output: Path
-    latent_channels: int = 48
-    reference_channels: int = 48
-    widths: tuple[int, int, int] = (96, 160, 224)
+    parts: tuple[Literal["painter", "reader"], ...] = ("painter", "reader")
+    latent_channels: int = MOTION_CHANNELS + 22
+    widths: tuple[int, int, int] = (64, 96, 160)
+    reader_widths: tuple[int, int, int] = (48, 96, 160)
     crop: int = 96
     batch_size: int = 8
     learning_rate: float = 4e-4
@@ -52,9 +60,9 @@ class CodecRecipe(BaseModel):
     threads: int = 1
     mouth_weight: float = 10.0
     face_weight: float = 2.0
-    probe_weight: float = 0.1
+    flow_weight: float = Field(0.02, description="Of the squared error of the finer flow at faces, per pixel squared.")
     basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
-    reference_encoder: Path | None = Field(None, description="A codec whose reference encoder is taken over, frozen.")
+    without_components: float = Field(0.35, description="Share of draws without components; else faded at random.")
     latent_noise: float = Field(0.2, description="Most noise on latents in training, in their own spread.")
     ema: float = 0.999
     seed: int = 0
@@ -68,9 +76,8 @@ class Batch:
     group: Tensor  # [N, 4, 3, S, S]
     reference: Tensor  # [N, 3, S, S]
     weight: Tensor  # [N, 4, 1, S, S]
-    mouth: Tensor  # [N, 4, 4]
-    reference_mouth: Tensor  # [N, 4]
-    units: Tensor  # [N, 5, 52]
+    faces: Tensor  # [N, 5, 10, S/16, S/16]
+    seen: Tensor  # [N, 5, 2, S/16, S/16]
     flow: Tensor  # [N, 4, 2, S, S]
 
 
@@ -89,34 +96,8 @@ def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> 
         return torch.from_numpy(np.stack([getattr(draw, name) for draw in draws]).astype(np.float32))
 
     return Batch(
-        stack("group"), stack("reference"), torch.from_numpy(weight), stack("mouth"), stack("reference_mouth"),
-        stack("units"), stack("flow"),
+        stack("group"), stack("reference"), torch.from_numpy(weight), stack("faces"), stack("seen"), stack("flow")
     )  # fmt: skip
-
-
-class Probe(nn.Module):
-    """Linear read-out of face units at the mouth: used in training only, kept beside the checkpoint."""
-
-    def __init__(self, latent_channels: int, reference_channels: int) -> None:
-        super().__init__()
-        units = len(FACE_UNITS)
-        self.film = nn.Linear(latent_channels + reference_channels, 4 * units)
-        self.still = nn.Linear(reference_channels, units)
-
-    def forward(self, z: Tensor, reference: Tensor, batch: Batch) -> Tensor:
-        """Mean squared error of the units, `[]`."""
-        size = batch.reference.shape[-1]
-        at_film = _look_up(z.float(), batch.mouth.mean(1), size)
-        at_still = _look_up(reference.float(), batch.reference_mouth, size)
-        at_both = torch.cat([at_film, _look_up(reference.float(), batch.mouth.mean(1), size)], 1)
-        film = self.film(at_both).unflatten(1, (4, -1))  # [N, 4, 52]
-        return (film - batch.units[:, :4]).pow(2).mean() + (self.still(at_still) - batch.units[:, 4]).pow(2).mean()
-
-
-def _look_up(features: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """`features [N, C, h, w]` at the middle of `boxes [N, 4]` (pixels of a `size` crop) -> `[N, C]`."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / size - 1  # [N, 2] in [-1, 1]
-    return F.grid_sample(features, centre[:, None, None], align_corners=False, padding_mode="border")[:, :, 0, 0]
 
 
 def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -> Tensor:
@@ -134,6 +115,12 @@ def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -
     across = soft(error[..., 1:] - error[..., :-1]) * weight[..., 1:]
     down = soft(error[..., 1:, :] - error[..., :-1, :]) * weight[..., 1:, :]
     return ((soft(error) * weight).sum() + 0.5 * (across.sum() + down.sum())) / (weight.sum() * 3)
+
+
+def reader_loss(read: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error `[]` of expression in maps `[N, 10, h, w]`, over the cells of mouths and eyes."""
+    error = (read - truth)[:, :EXPRESSIONS].square().sum(1)
+    return error.sum() / (truth[:, EXPRESSIONS:].sum() * EXPRESSIONS).clamp_min(1)
 
 
 @torch.no_grad()
@@ -163,15 +150,9 @@ class CodecTrainer:
         held_out = tuple(recipe.validation)
         self.training = [t for t in tracks if not t.path.name.startswith(held_out)]
         self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
-        self.model = AutoencoderReference(recipe.latent_channels, recipe.reference_channels, recipe.widths)
+        self.model = AutoencoderReference(recipe.latent_channels, recipe.widths, recipe.reader_widths)
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if recipe.reference_encoder is not None:
-            self._take_reference_encoder(recipe.reference_encoder)
-        self.probe = Probe(recipe.latent_channels, recipe.reference_channels)
-        self.parameters = {
-            **{f"model.{k}": v for k, v in self.model.named_parameters() if v.requires_grad},
-            **{f"probe.{k}": v for k, v in self.probe.named_parameters()},
-        }
+        self.parameters = {k: v for k, v in self.model.named_parameters() if k.startswith(recipe.parts)}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(), recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay, foreach=True
@@ -203,17 +184,15 @@ class CodecTrainer:
 
     def _train_step(self, batch: Batch) -> float:
         recipe = self.recipe
-        with torch.no_grad():
-            z = self.model.encode_groups(batch.group, batch.reference, batch.flow)
-            noise = torch.randn_like(z) * recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
-            noise[:, :FLOW_CHANNELS] *= z[:, :FLOW_CHANNELS].std()
-            noise[:, FLOW_CHANNELS:] *= z[:, FLOW_CHANNELS:].std()
-        with torch.autocast("cpu", torch.bfloat16):
-            decoded = self.model.decode_groups(z + noise, batch.reference)
-            told = self.model.reference_encoder(batch.reference)
-        loss = reconstruction_loss(decoded, batch)
-        loss = loss + 1e-2 * (told.float().pow(2).mean() - 1).clamp_min(0)
-        loss = loss + recipe.probe_weight * self.probe(z, told, batch)
+        loss = torch.zeros(())
+        if "painter" in recipe.parts:
+            loss = loss + self._painter_loss(batch)
+        if "reader" in recipe.parts:
+            shown = [0, 3, 4]  # two frames of the group, and the reference
+            frames = torch.cat([batch.group[:, [0, 3]], batch.reference[:, None]], 1).flatten(0, 1)
+            with torch.autocast("cpu", torch.bfloat16):
+                read = self.model.reader(frames, batch.seen[:, shown].flatten(0, 1))
+            loss = loss + reader_loss(read.float(), batch.faces[:, shown].flatten(0, 1))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
@@ -223,6 +202,24 @@ class CodecTrainer:
             torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - keep)
         return float(loss.detach())
 
+    def _painter_loss(self, batch: Batch) -> Tensor:
+        recipe = self.recipe
+        with torch.no_grad():
+            z = self.model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces[:, :4])
+            strength = recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
+            kept = torch.rand(len(z), 1, 1, 1) * (torch.rand(len(z), 1, 1, 1) > recipe.without_components)
+            motion, rest = z[:, :MOTION_CHANNELS], z[:, MOTION_CHANNELS:]
+            flow, face = motion[:, :FLOW_CHANNELS], motion[:, FLOW_CHANNELS:]
+            flow = flow + torch.randn_like(flow) * strength * flow.std() * 0.5
+            face = face + torch.randn_like(face) * strength * 0.3
+            rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
+        with torch.autocast("cpu", torch.bfloat16):
+            decoded, found = self.model.decode_groups(torch.cat([flow, face, rest], 1), batch.reference)
+        missed = (found - batch.flow).square().sum(2, keepdim=True).clamp(max=64.0)
+        at_face = (batch.weight > 1).float()
+        flow_error = (missed * at_face).sum() / at_face.sum().clamp_min(1)
+        return reconstruction_loss(decoded, batch) + recipe.flow_weight * flow_error
+
     def _set_learning_rate(self) -> None:
         recipe = self.recipe
         rate = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps)
@@ -231,24 +228,16 @@ class CodecTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _take_reference_encoder(self, folder: Path) -> None:
-        source = AutoencoderReference.from_pretrained(folder, torch_dtype=torch.float32)
-        self.model.reference_encoder.load_state_dict(source.reference_encoder.state_dict())
-        self.model.reference_encoder.requires_grad_(False)
-
     def evaluation_model(self) -> AutoencoderReference:
         """A copy with the averaged weights."""
         model = AutoencoderReference.from_config(self.model.config)
-        averaged = {k[6:]: v for k, v in self.ema.items() if k.startswith("model.")}
-        model.load_state_dict({**self.model.state_dict(), **averaged})
+        model.load_state_dict({**self.model.state_dict(), **self.ema})
         return model.to(memory_format=torch.channels_last).eval()
 
     def _report(self, loss: float | None) -> None:
-        everywhere, mouth, still, still_mouth = evaluate(self.evaluation_model(), self.validation)
         row = {
             "minutes": round(self.seconds / 60, 1), "step": self.step, "samples": self.step * self.recipe.batch_size,
-            "loss": round(loss or 0.0, 4), "psnr": everywhere, "psnr_mouth": mouth,
-            "psnr_still": still, "psnr_mouth_still": still_mouth,
+            "loss": round(loss or 0.0, 4), **evaluate(self.evaluation_model(), self.validation),
         }  # fmt: skip
         self.say(json.dumps(row))
         with (self.recipe.output / "log.jsonl").open("a") as log:
@@ -292,20 +281,30 @@ class CodecTrainer:
                 }
 
 
-def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) -> tuple[float, float, float, float]:
-    """PSNR in dB on plain composites: everywhere, in mouth boxes, and both for the reference shown as a still."""
+@torch.no_grad()
+def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) -> dict[str, float]:
+    """On plain composites: PSNR in dB everywhere and in mouth boxes, of decoding with and without components and of the
+    reference shown as a still; and how well the reader sees lips open (r at the middle of mouths)."""
     composer, rng = Composer(tracks, 128, augment=False), np.random.default_rng(1)
-    sums = np.zeros((2, 2))
-    pixels = np.zeros(2)
+    names = ("psnr", "psnr_motion", "psnr_still")
+    sums, pixels = np.zeros((len(names), 2)), np.zeros(2)
+    opening: list[tuple[float, float]] = []
     for _ in range(draws):
         batch = collate([composer.draw(rng)], 2.0, 1.0)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            z = model.encode_groups(batch.group, batch.reference, batch.flow)
-            decoded = model.decode_groups(z, batch.reference).clamp(-1, 1)
         inside = (batch.weight > 1).float()
-        for row, shown in enumerate((decoded, batch.reference[:, None].expand_as(decoded))):
-            error = ((shown - batch.group) / 2).pow(2).mean(2, keepdim=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces[:, :4])
+            motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
+            shown = [model.decode_groups(part, batch.reference)[0].clamp(-1, 1) for part in (z, motion)]
+            read = model.reader(batch.group[:, 0], batch.seen[:, 0]).float()
+        place = batch.faces[0, 0, EXPRESSIONS].flatten().argmax()
+        opening.append((float(read[0, 0].flatten()[place]), float(batch.faces[0, 0, 0].flatten()[place])))
+        for row, picture in enumerate((*shown, batch.reference[:, None].expand_as(shown[0]))):
+            error = ((picture - batch.group) / 2).pow(2).mean(2, keepdim=True)
             sums[row] += float(error.sum()), float((error * inside).sum())
         pixels += inside.numel(), float(inside.sum())
-    decibels = -10 * np.log10(sums / pixels)
-    return tuple(round(float(v), 2) for v in decibels.flatten())  # type: ignore[return-value]
+    decibels = np.round(-10 * np.log10(sums / pixels), 2)
+    found = {name: float(row[0]) for name, row in zip(names, decibels, strict=True)}
+    found |= {f"{name}_mouth": float(row[1]) for name, row in zip(names, decibels, strict=True)}
+    seen, truth = np.array(opening).T
+    return found | {"read_open": round(float(np.corrcoef(seen, truth)[0, 1]), 3) if seen.std() > 0 else 0.0}

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
-from talkies.models.autoencoder_reference import measure_flow
+from talkies.models.autoencoder_reference import CELL, measure_flow
+from talkies.training.faces import detected, face_maps, move_points, places_of
 
 Array = NDArray[Any]
 
@@ -40,9 +41,9 @@ class Track:
 
     @cached_property
     def labels(self) -> dict[str, Array]:
-        """`mouth_box [F, 4]`, `face_box [F, 4]` (x0, y0, x1, y1 in pixels) and `face_units [F, 52]`."""
+        """`mouth_box [F, 4]`, `face_box [F, 4]` (x0, y0, x1, y1), `points [F, 8, 2]` (pixels), `face_units [F, 52]`."""
         with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
-            return {name: labels[name] for name in ("mouth_box", "face_box", "face_units")}
+            return {name: labels[name] for name in ("mouth_box", "face_box", "points", "face_units")}
 
 
 def find_tracks(folder: Path) -> list[Track]:
@@ -65,8 +66,8 @@ class Composite:
     reference: Array  # [3, S, S]
     mouth: Array  # [4, 4]
     face: Array  # [4, 4]
-    reference_mouth: Array  # [4]
-    units: Array  # [5, 52]: four frames, then the reference
+    faces: Array  # [5, 10, S/16, S/16]: `face_maps` of four frames, then of the reference
+    seen: Array  # [5, 2, S/16, S/16]: the places of mouth and eyes as a detector might give them
     flow: Array  # [4, 2, S, S]: an optical flow from each frame to the reference, a hint for training
 
 
@@ -98,7 +99,7 @@ class Composer:
         camera = self._sway(rng, 0.6) if self.augment and rng.random() < 0.25 else np.zeros((5, 4))
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         ground = self._ground(background, rng)
-        pictures, mouths, faces = [], [], []
+        pictures, mouths, faces, points = [], [], [], []
         for k, t in enumerate(times):
             body = frame @ _similarity(sway[k], width / 2)
             lens = _similarity(camera[k], self.size / 2)
@@ -114,19 +115,24 @@ class Composer:
             pictures.append(person[..., :3] + scenery * (1 - alpha))
             mouths.append(move_box(labels["mouth_box"][t], affine))
             faces.append(move_box(labels["face_box"][t], affine))
+            points.append(move_points(labels["points"][t], affine))
         film = np.stack(pictures) / 255
         if self.augment:
             film = degrade(recolour(film, rng), rng)
-        mouth, face = np.stack(mouths), np.stack(faces)
+        mouth, face, landmarks = np.stack(mouths), np.stack(faces), np.stack(points)
         if flip:
             film = film[:, :, ::-1]
+            landmarks[..., 0] = self.size - landmarks[..., 0]
             mouth, face = (
                 np.stack([self.size - b[:, 2], b[:, 1], self.size - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
         frames = torch.from_numpy(film)
         flow = measure_flow(frames[:4], frames[4]).numpy()
-        return Composite(film[:4], film[4], mouth[:4], face[:4], mouth[4], labels["face_units"][times], flow)
+        cells = self.size // CELL
+        maps = face_maps(labels["face_units"][times], landmarks, cells, cells)
+        seen = places_of(detected(landmarks, rng), cells, cells)
+        return Composite(film[:4], film[4], mouth[:4], face[:4], maps, seen, flow)
 
     def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""

@@ -57,11 +57,14 @@ class ModelSection(_Section):
     Attributes:
         path: Folder with `config.json` and safetensors (of the transformer itself).
         config: Arguments of `MultiTalkTransformer3DModel`.
+        local_attention: Strength with which self-attention of a new model begins by looking at its own place in every
+            frame, 0 for none (`talkies.training.initialise`).
         gradient_checkpointing: Recompute block activations in the backward pass: about 30 % slower, far less memory.
     """
 
     path: Path | None = None
     config: dict[str, Any] | None = None
+    local_attention: Annotated[float, Field(ge=0.0)] = 0.0
     gradient_checkpointing: bool = False
 
     @model_validator(mode="after")

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import CELL, FRAMES, AutoencoderReference, measure_flow
+from talkies.models.autoencoder_reference import CELL, EXPRESSIONS, FRAMES, AutoencoderReference, measure_flow
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
+from talkies.training.faces import detected, face_maps, move_points, places_of
 from talkies.training.shards import CachedSample
 
 Array = NDArray[Any]
@@ -57,12 +58,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Strip:
-    """A composed panel before encoding: `film [F, 3, H, W]` in [-1, 1], `alpha [F, H, W]`, boxes `[F, 4]`."""
+    """A composed panel before encoding: `film [F, 3, H, W]` in [-1, 1], `alpha [F, H, W]`, face boxes `[F, 4]`, maps of
+    expression `[F, 10, h, w]`, and the places of mouth and eyes as a detector might give them `[F, 2, h, w]`."""
 
     film: Array
     alpha: Array
-    mouth: Array
-    face: Array
+    box: Array
+    faces: Array
+    seen: Array
 
 
 def compose_strip(track: Track, rng: np.random.Generator, height: int = 192, width: int = 160) -> Strip:
@@ -84,11 +87,13 @@ def compose_strip(track: Track, rng: np.random.Generator, height: int = 192, wid
         alpha[k] = person[..., 3] / np.float32(255)
         film[k] = person[..., :3] + scenery * (1 - alpha[k, ..., None])
     film = degrade(recolour(film / 255, rng), rng)
+    points = move_points(labels["points"], affine)
     return Strip(
         np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), np.float32),
         alpha,
-        np.stack([move_box(box, affine) for box in labels["mouth_box"]]),
         np.stack([move_box(box, affine) for box in labels["face_box"]]),
+        face_maps(labels["face_units"], points, height // CELL, width // CELL),
+        places_of(detected(points, rng), height // CELL, width // CELL),
     )
 
 
@@ -105,10 +110,11 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
         singles = frames[[FRAMES * start for start in STARTS], None].expand(-1, FRAMES, -1, -1, -1)
         return torch.cat([groups, singles])
 
-    both, moves = in_groups(film), in_groups(flow)
-    z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves)
+    both, moves, faces = in_groups(film), in_groups(flow), in_groups(torch.from_numpy(strip.faces))
+    z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves, faces)
     with torch.autocast("cpu", torch.bfloat16):
-        condition = codec.encode_reference(still[None])[0].float()
+        seen = torch.from_numpy(strip.seen[reference])[None]
+        condition = codec.encode_reference(still[None], seen)[0].float()
     if codec.config.latents_mean is not None:
         z = (z - z.new_tensor(codec.config.latents_mean)[:, None, None]) / z.new_tensor(codec.config.latents_std)[
             :, None, None
@@ -123,24 +129,24 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
     }
 
 
-def cell_weights(strip: Strip, count: int, mouth: float = 30.0, face: float = 5.0) -> Tensor:
-    """Loss weight of every cell of every group, `[K, h, w]`: the share of lips and face in it, at least 1."""
+def cell_weights(strip: Strip, count: int, mouth: float = 30.0, eyes: float = 8.0, face: float = 4.0) -> Tensor:
+    """Loss weight of every cell of every group, `[K, h, w]`: by the share of mouth, eyes and face in it, at least 1."""
     _, H, W = strip.alpha.shape
     weight = np.ones((count, H // CELL, W // CELL), np.float32)
     for k in range(count):
-        for boxes, value in ((strip.face, face), (strip.mouth, mouth)):
-            few = boxes[1 + 4 * k : 5 + 4 * k]
-            (x0, y0), (x1, y1) = few[:, :2].min(0), few[:, 2:].max(0)
-            rows = np.clip(_overlap(y0, y1, H // CELL), 0, 1)
-            columns = np.clip(_overlap(x0, x1, W // CELL), 0, 1)
-            weight[k] = np.maximum(weight[k], 1 + (value - 1) * np.outer(rows, columns))
+        group = slice(1 + FRAMES * k, 1 + FRAMES * (k + 1))
+        boxes, places = strip.box[group], strip.faces[group, EXPRESSIONS:].mean(0)  # [4, 4], [2, h, w]
+        (x0, y0), (x1, y1) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+        inside = np.outer(_overlap(y0, y1, H // CELL), _overlap(x0, x1, W // CELL))
+        shares = ((inside, face), (places[0], mouth), (places[1], eyes))
+        weight[k] = np.maximum.reduce([1 + (value - 1) * share for share, value in shares])
     return torch.from_numpy(weight)
 
 
 def _overlap(low: float, high: float, cells: int) -> Array:
-    """How much of each cell's length lies in [low, high]; half a cell counts as all of it."""
+    """The share of each cell's length that lies in [low, high]."""
     edges = np.arange(cells) * CELL
-    return np.clip(np.minimum(edges + CELL, high) - np.maximum(edges, low), 0, CELL) / (CELL / 2)
+    return np.clip(np.minimum(edges + CELL, high) - np.maximum(edges, low), 0, CELL) / CELL
 
 
 def build_panel(

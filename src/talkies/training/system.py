@@ -14,6 +14,7 @@ from talkies.domain.errors import InputError
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.training.batches import Batch
 from talkies.training.config import Recipe
+from talkies.training.initialise import attend_nearby
 
 if TYPE_CHECKING:
     from transformers import UMT5EncoderModel
@@ -124,7 +125,10 @@ def _build_transformer(recipe: Recipe) -> MultiTalkTransformer3DModel:
     try:
         if section.path is not None:
             return MultiTalkTransformer3DModel.from_pretrained(section.path, torch_dtype=dtype)
-        return MultiTalkTransformer3DModel(**(section.config or {}))
+        model = MultiTalkTransformer3DModel(**(section.config or {}))
+        if section.local_attention:
+            attend_nearby(model, section.local_attention)
+        return model
     except InputError:
         raise
     except (OSError, TypeError, ValueError, KeyError) as error:

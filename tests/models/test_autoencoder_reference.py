@@ -1,0 +1,98 @@
+"""The reference-conditioned autoencoder: what its latents are, whatever its networks have learnt."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from talkies.models.autoencoder_reference import (
+    EXPRESSIONS,
+    FLOW_CHANNELS,
+    FRAMES,
+    MOTION_CHANNELS,
+    PLACES,
+    AutoencoderReference,
+    join_faces,
+    split_faces,
+    warp,
+)
+
+
+def tiny(components: int = 4) -> AutoencoderReference:
+    torch.manual_seed(0)
+    model = AutoencoderReference(MOTION_CHANNELS + components, (8, 8, 16), (8, 8, 16)).eval()
+    basis = torch.linalg.qr(torch.randn(model.basis.shape[1], components)).Q.T
+    model.basis.data.copy_(basis)
+    return model
+
+
+def places(model: AutoencoderReference, height: int, width: int) -> torch.Tensor:
+    shares = torch.zeros(1, PLACES, height // 16, width // 16)
+    shares[:, 0, 1, 1], shares[:, 1, 0, 1] = 0.8, 0.5
+    return shares
+
+
+@torch.no_grad()
+def test_the_reference_itself_is_still() -> None:
+    model, picture = tiny(), torch.rand(1, 3, 32, 48) * 2 - 1
+    z = model.encode(picture[:, :, None], picture, None, places(model, 32, 48)).latent_dist.mode()
+    assert z.shape == (1, MOTION_CHANNELS + 4, 1, 2, 3)
+    assert z[:, :FLOW_CHANNELS].abs().max() == 0
+    assert z[:, MOTION_CHANNELS:].abs().max() < 1e-5
+    # an untrained painter adds nothing: the picture comes back
+    assert torch.allclose(model.decode(z, picture).sample[:, :, 0], picture, atol=1e-5)
+
+
+@torch.no_grad()
+def test_expression_is_read_only_where_faces_are() -> None:
+    model, picture = tiny(), torch.rand(1, 3, 32, 48) * 2 - 1
+    told = model.encode_reference(picture, places(model, 32, 48))
+    assert told.shape == (1, model.reference_channels, 2, 3)
+    mouth, eyes = told[0, :6], told[0, 6:EXPRESSIONS]
+    assert mouth[:, 1, 1].abs().min() > 0 and mouth[:, 0].abs().max() == 0
+    assert eyes[:, 0, 1].abs().min() > 0 and eyes[:, 1].abs().max() == 0
+    assert model.encode_reference(picture)[0, : EXPRESSIONS + PLACES].abs().max() == 0
+
+
+@torch.no_grad()
+def test_decoding_a_part_is_that_part_of_the_whole() -> None:
+    model, picture = tiny(), torch.rand(2, 3, 32, 32) * 2 - 1
+    z = torch.randn(2, MOTION_CHANNELS + 4, 3, 2, 2) * 0.1
+    whole, part = model.decode(z, picture), model.decode(z[:, :, :2], picture)
+    assert whole.sample.shape == (2, 3, 9, 32, 32) and whole.flow.shape == (2, 2, 9, 32, 32)
+    assert torch.equal(whole.sample[:, :, :5], part.sample)
+
+
+@torch.no_grad()
+def test_flow_of_a_decoded_film_encodes_to_the_same_motion() -> None:
+    """What a long video hands over: the flow that frames were drawn with is the flow they are encoded with."""
+    model, picture = tiny(), torch.rand(1, 3, 48, 48) * 2 - 1
+    z = torch.zeros(1, MOTION_CHANNELS + 4, 2, 3, 3)
+    z[:, :FLOW_CHANNELS, 1] = torch.linspace(-0.2, 0.2, FLOW_CHANNELS)[:, None, None]
+    decoded = model.decode(z, picture)
+    again = model.encode(decoded.sample, picture, decoded.flow).latent_dist.mode()
+    assert torch.allclose(again[:, :FLOW_CHANNELS], z[:, :FLOW_CHANNELS], atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
+def test_faces_join_and_split(count: int, rows: int, columns: int) -> None:
+    expression = torch.randn(count, FRAMES, EXPRESSIONS, rows, columns)
+    place = torch.rand(count, 1, PLACES, rows, columns).expand(-1, FRAMES, -1, -1, -1)
+    faces = torch.cat([expression, place], 2)
+    assert torch.allclose(split_faces(join_faces(faces)), faces)
+
+
+def test_warping_by_whole_pixels_shifts() -> None:
+    picture = torch.rand(1, 3, 8, 8)
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[:, 0] = 2
+    assert torch.allclose(warp(picture, flow)[..., :-2], picture[..., 2:], atol=1e-5)
+
+
+@pytest.mark.parametrize(("frames", "height"), [(4, 32), (5, 40)])
+def test_sizes_that_do_not_fit_are_refused(frames: int, height: int) -> None:
+    with pytest.raises(ValueError, match="cannot be encoded"):
+        tiny().encode(torch.zeros(1, 3, frames, height, 32), torch.zeros(1, 3, height, 32))
