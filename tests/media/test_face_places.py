@@ -15,7 +15,7 @@ from talkies.media.face_places import face_places, find_places
 def test_areas_are_those_of_the_boxes(x: float, y: float, length: float, lean: float) -> None:
     """On a grid that holds them whole, the shares add up to the area of the boxes, wherever they lie."""
     eyes = np.array([[x + 200, y + 200]])
-    mouth = eyes + [[lean * length, length * np.sqrt(1 - lean**2)]]
+    mouth = eyes + np.array([[lean * length, length * np.sqrt(1 - lean**2)]])
     places = face_places(eyes, mouth, 32, 32, 16)
     assert places.shape == (1, 2, 32, 32) and places.min() >= 0 and places.max() <= 1
     assert np.allclose(places.sum((2, 3)) * 256, length**2 * np.array([1.2 * 0.96, 1.6 * 0.68]), rtol=1e-4)
