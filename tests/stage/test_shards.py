@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from talkies.domain.errors import InputError
+from talkies.domain.manifest import ClipManifest
+from talkies.media.shards import read_clips
 from talkies.stage import clips as clips_module
 from talkies.stage import tracks
 from talkies.stage.check import check
@@ -20,7 +22,7 @@ from talkies.stage.clips import SETS, SetSpec, make_clip, plan_clip
 from talkies.stage.figure import Figure
 from talkies.stage.footage import LABELS, FootageSettings, film_person
 from talkies.stage.identity import FIRST_TEST_SEED, Identity
-from talkies.stage.shards import ShardJob, make_shard, members, read_clips, write_set
+from talkies.stage.shards import ShardJob, make_shard, members, write_set
 from talkies.stage.show import contact_sheet, find_clips, side_by_side
 from talkies.stage.texts import split_of
 from talkies.stage.voices import available_engines, find_voice
@@ -68,6 +70,7 @@ def test_clips_are_whole_and_the_same_every_time(monkeypatch: pytest.MonkeyPatch
     }
     assert list(one) == [f"tiny-000000.{s}" for s in ("mp4", "p0.wav", "p1.wav", "npz", "json")]
     manifest = json.loads(one["tiny-000000.json"])
+    ClipManifest.model_validate_json(one["tiny-000000.json"])
     assert len(set(manifest["captions"])) == 4
     with np.load(io.BytesIO(one["tiny-000000.npz"]), allow_pickle=False) as labels:
         assert labels["masks"].shape == (33, 64, 112)

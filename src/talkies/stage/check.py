@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.media.people import find_faces
+from talkies.media.shards import decode_video, read_clips
 from talkies.stage.background import Background
-from talkies.stage.shards import read_clips
-from talkies.stage.show import decode_video
 
 BILABIALS = ("P", "B", "M")
 #: Lips closer than this share of the face's height count as closed.

@@ -7,13 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from talkies.media.shards import read_clips
 from talkies.stage.clips import SETS
 
 
 def datasheet(shards: list[Path], set_name: str, clips: int) -> str:
     """Markdown after "Datasheets for Datasets" (Gebru et al. 2021), with counts from the shards themselves."""
-    from talkies.stage.shards import read_clips
-
     manifests = [json.loads(clip["json"]) for shard in shards for clip in read_clips(shard)]
     spec = SETS[set_name]
     seconds = sum(m["frames"] / m["fps"] for m in manifests)

@@ -1,22 +1,10 @@
-"""Sets as WebDataset shards: tar files of clips with video, sound, labels and a manifest; a datasheet; checksums.
+"""The stage's sets as shards (`media.shards`): clips with exact truth, a datasheet, checksums.
 
-A clip is five or more members of one tar, named by its key:
-
-- `KEY.mp4`: the video, H.264, visually lossless, 25 fps, without sound.
-- `KEY.p0.wav`, `KEY.p1.wav`, ...: each person's own voice, 16 kHz mono, 16 bit; silence where nothing is said.
-- `KEY.npz`: labels and masks (`clips.truth_arrays`).
-- `KEY.json`: the manifest: captions, people, words, turns, gestures, seeds.
-
-Shards appear whole or not at all; a run goes on where it stopped.
+Labels are those of `clips.truth_arrays`. Shards appear whole or not at all; a run goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import tarfile
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
+from talkies.domain.manifest import FORMAT, VERSION
 from talkies.media.resampling import SAMPLING_RATE
+from talkies.media.shards import claim, clip_members, write_checksums, write_shard
 from talkies.media.staging import staged
-from talkies.media.video import VideoSettings, VideoWriter
 from talkies.stage.assets import AssetPack
 from talkies.stage.clips import SETS, Clip, make_clip, plan_clip, truth_arrays
 from talkies.stage.figure import Figure
@@ -39,11 +27,7 @@ from talkies.stage.footage import single_thread
 from talkies.stage.identity import Identity
 from talkies.stage.motion import FPS
 
-FORMAT = "talkies-clips"
-VERSION = 1
 CLIPS_PER_SHARD = 16
-#: Constant rate factor: no difference can be seen.
-_CRF = 12
 _FIGURES_KEPT = 16
 
 
@@ -92,7 +76,10 @@ def write_set(
     if count < 1:
         raise InputError(f"{count} clips are no set.", "Ask for at least one.")
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, set_name, count, assets, texture)
+    claim(folder, set_name, {
+        "format": FORMAT, "version": VERSION, "set": asdict(SETS[set_name]), "clips": count,
+        "assets": Path(assets).name if assets else "", "texture": texture, "clips_per_shard": CLIPS_PER_SHARD,
+    })  # fmt: skip
     total = -(-count // CLIPS_PER_SHARD)
     jobs = [ShardJob(folder, set_name, k, count, assets, texture, speech_cache) for k in range(total)]
     missing = [job for job in jobs if not job.path.exists()]
@@ -105,26 +92,6 @@ def write_set(
     _finish(folder, set_name, count)
     if not missing:
         yield total, total
-
-
-def _claim(folder: Path, set_name: str, clips: int, assets: str, texture: int) -> None:
-    """Writes the set's settings, or checks that they are the same."""
-    path = folder / f"{set_name}.json"
-    wanted = json.loads(json.dumps({
-        "format": FORMAT, "version": VERSION, "set": asdict(SETS[set_name]), "clips": clips,
-        "assets": Path(assets).name if assets else "", "texture": texture, "clips_per_shard": CLIPS_PER_SHARD,
-    }))  # fmt: skip
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        different = [name for name in wanted if found.get(name) != wanted[name]]
-        if different:
-            raise InputError(
-                f"{folder} holds {set_name} with another {', '.join(different)}.",
-                "Choose another folder or the same settings.",
-            )
-        return
-    with staged(path) as scratch:
-        scratch.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
 def make_shard(job: ShardJob) -> None:
@@ -144,26 +111,15 @@ def make_shard(job: ShardJob) -> None:
 
     cache = Path(job.speech_cache) if job.speech_cache else None
     first = job.number * CLIPS_PER_SHARD
-    with staged(job.path) as scratch, tarfile.open(scratch, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for index in range(first, min(first + CLIPS_PER_SHARD, job.clips)):
-            plan = plan_clip(SETS[job.set_name], index, CLIPS_PER_SHARD)
-            for name, data in members(make_clip(plan, figure, pack, cache)).items():
-                entry = tarfile.TarInfo(name)  # owner, mode and time stay at their fixed defaults
-                entry.size = len(data)
-                tar.addfile(entry, io.BytesIO(data))
+    last = min(first + CLIPS_PER_SHARD, job.clips)
+    plans = (plan_clip(SETS[job.set_name], index, CLIPS_PER_SHARD) for index in range(first, last))
+    write_shard(job.path, (members(make_clip(plan, figure, pack, cache)) for plan in plans))
 
 
 def members(clip: Clip) -> dict[str, bytes]:
     """The files of a clip by name, in the order of the tar."""
-    key = clip.plan.key
-    files = {f"{key}.mp4": encode_video(clip.take.frames)}
-    for k, track in enumerate(clip.tracks):
-        files[f"{key}.p{k}.wav"] = encode_wav(track.waveform)
-    labels = io.BytesIO()
-    np.savez_compressed(labels, **truth_arrays(clip))  # type: ignore[arg-type]
-    files[f"{key}.npz"] = labels.getvalue()
-    files[f"{key}.json"] = (json.dumps(manifest(clip), indent=1) + "\n").encode()
-    return files
+    voices = [track.waveform for track in clip.tracks]
+    return clip_members(clip.plan.key, clip.take.frames, voices, truth_arrays(clip), manifest(clip))
 
 
 def manifest(clip: Clip) -> dict[str, Any]:
@@ -193,55 +149,11 @@ def manifest(clip: Clip) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def encode_video(frames: np.ndarray) -> bytes:
-    """`[F, H, W, 3]` uint8 as H.264 in MP4, without sound."""
-    height, width = frames.shape[1:3]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.mp4"
-        with VideoWriter(path, FrameSize(width, height), VideoSettings(crf=_CRF)) as writer:
-            writer.write(frames)
-        return path.read_bytes()
-
-
-def encode_wav(waveform: np.ndarray) -> bytes:
-    """`[n]` float32 in [-1, 1] as 16-bit mono WAV at 16 kHz."""
-    import wave
-
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLING_RATE)
-        file.writeframes(np.rint(np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
 def _finish(folder: Path, set_name: str, clips: int) -> None:
     """Checksums of the shards and the datasheet."""
     from talkies.stage.datasheet import datasheet
 
     shards = sorted(folder.glob(f"{set_name}-*.tar"))
-    lines = []
-    for shard in shards:
-        with shard.open("rb") as file:
-            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {shard.name}\n")
-    with staged(folder / f"{set_name}.sha256") as scratch:
-        scratch.write_text("".join(lines), encoding="utf-8")
+    write_checksums(folder / f"{set_name}.sha256", shards)
     with staged(folder / f"{set_name}.md") as scratch:
         scratch.write_text(datasheet(shards, set_name, clips), encoding="utf-8")
-
-
-def read_clips(shard: Path) -> Iterator[dict[str, bytes]]:
-    """The clips of a shard: member contents by suffix (`mp4`, `p0.wav`, `npz`, `json`), and `key` as UTF-8."""
-    clip: dict[str, bytes] = {}
-    with tarfile.open(shard, "r:") as tar:
-        for member in tar:
-            key, _, suffix = member.name.partition(".")
-            if clip and clip["key"] != key.encode():
-                yield clip
-                clip = {}
-            stream = tar.extractfile(member)
-            clip["key"] = key.encode()
-            clip[suffix] = stream.read() if stream else b""
-    if clip:
-        yield clip

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
+from talkies.media.shards import decode_video, read_clips
 from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter
 from talkies.stage.assets import AssetPack
-from talkies.stage.shards import read_clips
 
 Frames = NDArray[np.uint8]
 _GROUND = (118, 122, 128)
@@ -61,16 +61,6 @@ def _clips(folder: Path, name: str) -> Iterator[Shown]:
         for path in sorted(folder.glob(f"{name}*.npy")):
             frames = np.load(path, mmap_mode="r", allow_pickle=False)
             yield Shown(path.stem, on_ground(frames), "")
-
-
-def decode_video(data: bytes) -> Frames:
-    """All frames of an MP4, `[F, H, W, 3]` uint8."""
-    import io
-
-    import av
-
-    with av.open(io.BytesIO(data), "r") as container:
-        return np.stack([np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)])
 
 
 def on_ground(frames: Frames) -> Frames:
