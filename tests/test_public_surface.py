@@ -12,7 +12,10 @@ PUBLIC = {
     "RuntimeProfile", "Speaker", "TalkiesError", "Wav2Vec2SpeechEncoder", "WhisperSpeechEncoder", "__version__",
     "load_lora", "load_official", "open_transformer", "to_official",
 }  # fmt: skip
-VERBS = {"caption", "doctor", "generate", "models", "nano", "people", "schema", "stage", "train", "verify", "voices"}
+VERBS = {
+    "caption", "doctor", "generate", "keys", "models", "nano", "people", "schema", "serve", "stage", "train", "verify",
+    "voices", "worker",
+}  # fmt: skip
 
 
 def test_public_names() -> None:

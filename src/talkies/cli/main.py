@@ -14,14 +14,17 @@ import talkies
 from talkies.cli.caption import caption
 from talkies.cli.doctor import doctor
 from talkies.cli.generate import generate
+from talkies.cli.keys import app as keys
 from talkies.cli.models import app as models
 from talkies.cli.nano import app as nano
 from talkies.cli.people import people
 from talkies.cli.schema import schema
+from talkies.cli.serve import serve
 from talkies.cli.stage import app as stage
 from talkies.cli.train import train
 from talkies.cli.verify import verify
 from talkies.cli.voices import voices
+from talkies.cli.worker import worker
 from talkies.domain.errors import TalkiesError
 
 app = typer.Typer(
@@ -48,8 +51,9 @@ def _root(
     """Options of the command itself; every verb has its own."""
 
 
-for verb in (generate, people, caption, voices, verify, doctor, schema, train):
+for verb in (generate, people, caption, voices, verify, doctor, schema, train, serve, worker):
     app.command()(verb)
+app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
 app.add_typer(nano, name="nano")
 app.add_typer(stage, name="stage")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,9 @@ def load(model: ModelFolder, planned: Plan, options: RenderOptions, report: Repo
     return pipeline
 
 
+Loader = Callable[[ModelFolder, Plan, RenderOptions, Report], "MultiTalkPipeline"]
+
+
 def render(
     scene: Scene,
     model: ModelFolder,
@@ -88,6 +91,7 @@ def render(
     consent: Consent,
     options: RenderOptions,
     report: Report,
+    loader: Loader = load,
 ) -> GenerationRecord:
     """Generates the video and writes it, with its record beside it.
 
@@ -99,6 +103,7 @@ def render(
         consent: Kept with the video.
         options: How.
         report: Where progress goes.
+        loader: Gives the pipeline; one that keeps it saves the time of loading again.
 
     Returns:
         The record.
@@ -112,7 +117,7 @@ def render(
 
     key = c2pa.load_key(options.certificate, options.key) if _signs(options) else None
     record = _record(scene, model, planned, prompt, consent, options)
-    pipeline = load(model, planned, options, report)
+    pipeline = loader(model, planned, options, report)
     request = GenerationRequest(
         image=scene.frame(planned.size),
         audio=scene.voices(options.output.parent),
@@ -177,6 +182,7 @@ def _stream(
                     store.save(part.index, part.frames[0])
                 write(part.frames[0])
                 written += 1
+                report.preview(part.frames[0])
                 gc.collect()
             while written < len(segments) and store is not None:
                 write(store.load(written))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
 
@@ -43,6 +45,9 @@ class Report:
         for name, value in rows:
             table.add_row(name, _plain(value))
         self._console.print(table)
+
+    def preview(self, frames: NDArray[np.uint8]) -> None:
+        """Finished frames, `[n, height, width, 3]` RGB; a terminal shows none."""
 
     @contextmanager
     def progress(self, total: float) -> Iterator[Callable[[float, str], None]]:

@@ -27,6 +27,10 @@ class Stopped(Exception):  # noqa: N818 - not an error
     """Raised in the generator, at its next report, when it is to stop: cancelled, shut down, or the lease lost."""
 
 
+class WorkerLost(Exception):  # noqa: N818 - happens to the machine, not to the task
+    """Raised by a generator that works elsewhere, when the machine it works on is gone."""
+
+
 class Report(Protocol):
     """How a generator tells how far it is."""
 
@@ -167,13 +171,16 @@ def _do(leases: Leases, claim: Claim, folder: Path, generate: Generator, stop: t
         return
     heart = _Heart(leases, claim, stop)
     error: JobError | None = None
-    released = False
+    released = lost = False
     try:
         generate(claim.job.task, folder, heart)
         _complete(folder)
     except Stopped:
         released = not heart.cancelled
         error = JobError("cancelled", "Cancelled.")
+    except WorkerLost:
+        lost = True
+        _log.warning("%s: its machine was lost", claim.job.id)
     except InputError as problem:
         error = JobError("invalid_input", _public(problem, folder))
     except TalkiesError as problem:
@@ -183,7 +190,9 @@ def _do(leases: Leases, claim: Claim, folder: Path, generate: Generator, stop: t
         error = JobError("generation_failed", f"Internal error: {type(problem).__name__}: {_public(problem, folder)}")
     finally:
         heart.end()
-    if released:
+    if lost:
+        leases.lose(claim.worker)
+    elif released:
         leases.release(claim)
     else:
         _settle(leases, claim, error)
