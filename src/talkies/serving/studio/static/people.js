@@ -1,0 +1,139 @@
+// One card per person: name, synthetic voice, and how they get something to say.
+
+import * as api from "./api.js";
+import { $, busy, element, spell, toast } from "./dom.js";
+import * as sound from "./sound.js";
+import { addTurn, changed, colour, languages, removePerson, save, state, turnsOf, watch } from "./state.js";
+
+const cards = new Map();
+const known = new Map();
+
+export function start() {
+  watch(render);
+  render();
+}
+
+export function voicesFor(language) {
+  if (!known.has(language)) known.set(language, api.get(`/studio/api/voices/${encodeURIComponent(language)}`));
+  return known.get(language);
+}
+
+export function say(person, text) {
+  const line = { text, language: person.language, voice: person.voice, person: state.people.indexOf(person) };
+  return api.post("/studio/api/speech", line);
+}
+
+function render() {
+  $("people-empty").hidden = state.people.length > 0;
+  for (const [id, card] of cards) {
+    if (!state.people.some((person) => person.id === id)) {
+      card.root.remove();
+      cards.delete(id);
+    }
+  }
+  for (const person of state.people) {
+    if (!cards.has(person.id)) cards.set(person.id, build(person.id));
+    cards.get(person.id).update();
+  }
+  const order = state.people.map((person) => cards.get(person.id).root);
+  if (order.some((root, index) => $("people-list").children[index] !== root)) $("people-list").replaceChildren(...order);
+}
+
+function build(id) {
+  const person = () => state.people.find((other) => other.id === id);
+  const number = element("span", { className: "number" });
+  const name = element("input", { maxLength: 80, "aria-label": "Name", oninput: () => {
+    person().name = name.value.trim() || person().name;
+    changed();
+  }, onblur: () => { name.value = person().name; } });
+  const tag = element("span", { className: "tag" });
+  const gone = element("button", { type: "button", className: "quiet icon", textContent: "✕", onclick: () => {
+    removePerson(person());
+    changed();
+  } });
+  const language = element("select", { "aria-label": "Language", onchange: () => {
+    Object.assign(person(), { language: language.value, voice: null });
+    changed();
+  } });
+  const voice = element("select", { "aria-label": "Voice", onchange: () => {
+    person().voice = voice.value || null;
+    save();
+  } });
+  const words = element("textarea", { rows: 2, maxLength: 2000, onkeydown: (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) speak.click();
+  } });
+  const speak = element("button", { type: "button", textContent: "Say it", onclick: () => busy(speak, async () => {
+    const text = words.value.trim();
+    if (!text) return words.focus();
+    const spoken = await say(person(), text);
+    if (spoken.note) toast(spoken.note);
+    addTurn(person(), spoken, text);
+    words.value = "";
+    changed();
+  }) });
+  const file = element("input", { type: "file", accept: "audio/*,video/*", onchange: () => busy(file, async () => {
+    const chosen = file.files[0];
+    if (chosen) await add(person(), chosen, chosen.name);
+    file.value = "";
+  }) });
+  const record = element("button", { type: "button", className: "quiet", textContent: "● Record" });
+  record.addEventListener("click", recorder(record, person));
+  const root = element("li", { className: "person" },
+    element("div", { className: "who" }, number, name, tag, gone),
+    words,
+    element("div", { className: "voice" }, language, voice),
+    element("div", { className: "row" }, speak, record, element("label", { className: "button quiet" }, "From a file", file)));
+  let listed = null;
+
+  async function update() {
+    const me = person();
+    root.style.setProperty("--c", colour(me));
+    number.textContent = state.people.indexOf(me) + 1;
+    if (document.activeElement !== name) name.value = me.name;
+    const turns = turnsOf(me);
+    tag.textContent = turns.length ? spell(turns.reduce((sum, turn) => sum + turn.seconds, 0)) : "silent";
+    gone.setAttribute("aria-label", `Remove ${me.name}`);
+    words.placeholder = `What does ${me.name} say?`;
+    words.setAttribute("aria-label", words.placeholder);
+    if (!language.options.length) {
+      language.replaceChildren(...Object.entries(languages()).map(([code, label]) => new Option(label, code)));
+    }
+    language.value = me.language;
+    if (listed === me.language) return;
+    listed = me.language;
+    const found = await voicesFor(me.language).catch(() => []);
+    const labels = found.slice(0, 24).map((entry) => new Option(entry.label + (entry.gender ? ` (${entry.gender})` : ""), entry.name));
+    voice.replaceChildren(new Option("Voice: automatic", ""), ...labels);
+    voice.value = person()?.voice ?? "";
+    if (voice.selectedIndex < 0) voice.append(new Option(person().voice, person().voice, true, true));
+  }
+  return { root, update };
+}
+
+async function add(person, blob, label) {
+  const uploaded = await api.upload(blob);
+  if (uploaded.kind !== "audio") throw new Error(`${label} is not a recording.`);
+  addTurn(person, uploaded, label);
+  changed();
+}
+
+function recorder(button, person) {
+  let finish = null;
+  return async () => {
+    if (finish === null) {
+      try {
+        finish = await sound.record();
+        button.textContent = "■ Stop";
+        button.classList.add("recording");
+      } catch (error) {
+        toast(error);
+      }
+      return;
+    }
+    const stop = finish;
+    finish = null;
+    button.textContent = "● Record";
+    button.classList.remove("recording");
+    await busy(button, async () => add(person(), await stop(), "recorded"));
+  };
+}

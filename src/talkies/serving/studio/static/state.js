@@ -1,0 +1,77 @@
+// What the user has put together so far. Kept in this browser, so that a reload loses nothing.
+
+const PLACE = "talkies.draft";
+export const COLOURS = ["#e6402a", "#2a7de6", "#2fa84f", "#c99700", "#9b3fd1", "#00a0a8", "#d13f8f", "#6b6b6b"];
+const EMPTY = { picture: null, people: [], turns: [], selected: null, film: {}, script: "" };
+
+export const state = load();
+const watchers = [];
+
+function load() {
+  try {
+    return { ...structuredClone(EMPTY), ...JSON.parse(localStorage.getItem(PLACE) ?? "{}") };
+  } catch {
+    return structuredClone(EMPTY);
+  }
+}
+
+export function save() {
+  localStorage.setItem(PLACE, JSON.stringify(state));
+}
+
+export function changed() {
+  save();
+  for (const watcher of watchers) watcher();
+}
+
+export function watch(watcher) {
+  watchers.push(watcher);
+}
+
+export function clear() {
+  Object.assign(state, structuredClone(EMPTY));
+  changed();
+}
+
+export const newId = () => Math.random().toString(36).slice(2, 10);
+export const colour = (person) => COLOURS[state.people.indexOf(person) % COLOURS.length];
+export const turnsOf = (person) => state.turns.filter((turn) => turn.person === person.id);
+export const endOf = (turn) => turn.start + turn.seconds;
+export const end = () => Math.max(0, ...state.turns.map(endOf));
+export const round = (value, step = 0.01) => Number((Math.round(value / step) * step).toFixed(3));
+
+export function clashes(turn) {
+  const close = (other) => other !== turn && other.person === turn.person;
+  return state.turns.some((other) => close(other) && turn.start < endOf(other) - 0.001 && other.start < endOf(turn) - 0.001);
+}
+
+export function addPerson(box, face = null) {
+  const number = state.people.length + 1;
+  const names = new Set(state.people.map((person) => person.name));
+  let name = `Person ${number}`;
+  for (let next = number; names.has(name); ) name = `Person ${++next}`;
+  const person = { id: newId(), name, box, face, moved: face === null, language: language(), voice: null };
+  state.people.push(person);
+  return person;
+}
+
+export function removePerson(person) {
+  state.people = state.people.filter((other) => other !== person);
+  state.turns = state.turns.filter((turn) => turn.person !== person.id);
+}
+
+export function addTurn(person, file, label, start = end() ? end() + 0.25 : 0) {
+  const turn = { id: newId(), person: person.id, file: file.id, seconds: file.seconds, start: round(start, 0.05), label };
+  state.turns.push(turn);
+  state.selected = turn.id;
+  return turn;
+}
+
+let known = {};
+export const setLanguages = (languages) => { known = languages; };
+export const languages = () => known;
+
+function language() {
+  const here = navigator.language.toLowerCase();
+  return [here, here.split("-")[0], "en", "en-us"].find((code) => code in known) ?? Object.keys(known)[0] ?? "en";
+}
