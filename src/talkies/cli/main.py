@@ -21,6 +21,7 @@ from talkies.cli.people import people
 from talkies.cli.schema import schema
 from talkies.cli.serve import serve
 from talkies.cli.stage import app as stage
+from talkies.cli.studio import studio
 from talkies.cli.train import train
 from talkies.cli.verify import verify
 from talkies.cli.voices import voices
@@ -51,7 +52,7 @@ def _root(
     """Options of the command itself; every verb has its own."""
 
 
-for verb in (generate, people, caption, voices, verify, doctor, schema, train, serve, worker):
+for verb in (generate, people, caption, voices, verify, doctor, schema, train, serve, studio, worker):
     app.command()(verb)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")

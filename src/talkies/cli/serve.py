@@ -91,7 +91,7 @@ def serve(
         models=tuple(model or [None]),
         names=tuple(name or []),
         consent=i_have_consent,
-        devices=() if no_worker else ("ray",) if ray is not None else tuple(device or _devices()),
+        devices=() if no_worker else ("ray",) if ray is not None else tuple(device or default_devices()),
         worker_options=far,
         waiting=waiting,
         active_per_owner=active,
@@ -207,7 +207,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _devices() -> tuple[str, ...]:
+def default_devices() -> tuple[str, ...]:
     """Every CUDA device by name, without loading torch to ask; else whatever the worker finds."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
