@@ -1,7 +1,7 @@
 """The real service, queue and studio for browser tests, with a worker that films the still picture.
 
-    python studio_server.py serve FOLDER PORT SECONDS_PER_FRAME
-    python studio_server.py work FOLDER NAME SECONDS_PER_FRAME
+python studio_server.py serve FOLDER PORT SECONDS_PER_FRAME
+python studio_server.py work FOLDER NAME SECONDS_PER_FRAME
 """
 
 from __future__ import annotations
