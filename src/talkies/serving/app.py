@@ -53,6 +53,7 @@ def create_app(settings: ServiceSettings, store: JobStore, workers: Callable[[],
             keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await keeper
+            service.sanitizer.close()
 
     app = FastAPI(title="Talkies", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service

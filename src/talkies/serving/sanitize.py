@@ -1,17 +1,19 @@
-"""A process that decodes files from strangers and encodes them anew, within limits; `uploads` starts it.
+"""Decodes files from strangers and encodes them anew, each request in a process of its own, within limits.
 
-What a decoder could be tricked into happens here, in a process that has little memory and little time, writes small
-files only, and whose word is read as JSON of a known shape. It reads its orders from standard input:
+`talkies.serving.uploads` starts this program. It loads the libraries once, then forks for every line of orders it reads
+from standard input. What a decoder could be tricked into happens in the fork, which has little memory and little time
+and writes small files only; its word is read as JSON of a known shape. The orders, in one line:
 
-    {"limits": {...}, "answer": PATH, "files": [{"kind": "image" | "mask" | "audio" | "any", "source", "target"}]}
+    {"limits": {...}, "answer": PATH, "files": [{"kind", "source", "target", "name"}]}
 
-and answers in the file it was told: `{"files": [{"kind", "path", "width", "height", "seconds"}]}`, or
-`{"error", "index"}`.
+The fork answers in the file it was told, `{"files": [{"kind", "path", "width", "height", "seconds"}]}` or
+`{"error", "index"}`, and when it has ended, however it ended, the program says `done`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 from pathlib import Path
@@ -128,13 +130,12 @@ def _one(entry: dict[str, Any], limits: dict[str, Any], size: tuple[int, int] | 
     return picture(source, target, limits) if kind in ("image", "mask") else sound(source, target, limits)
 
 
-def main() -> None:
-    """Reads the orders, obeys them, answers."""
-    orders = json.load(sys.stdin)
-    limits = orders["limits"]
-    limit_self(limits)
+def obey(orders: dict[str, Any]) -> None:
+    """Limits itself, re-encodes, answers."""
     from talkies.domain.errors import TalkiesError
 
+    limits = orders["limits"]
+    limit_self(limits)
     done: list[dict[str, Any]] = []
     size: tuple[int, int] | None = tuple(orders["size"]) if orders.get("size") else None
     answer: dict[str, Any] = {"files": done}
@@ -153,6 +154,35 @@ def main() -> None:
         if size is None and entry["kind"] == "image":
             size = done[-1]["width"], done[-1]["height"]
     Path(orders["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _load_libraries() -> None:
+    import av  # noqa: F401
+    import soundfile  # noqa: F401
+    from PIL import Image
+
+    import talkies.media.audio
+    import talkies.media.image  # noqa: F401
+
+    Image.init()
+
+
+def main() -> None:
+    """Forks for every line of orders, until there are no more."""
+    _load_libraries()
+    for line in sys.stdin.buffer:
+        child = os.fork()
+        if child == 0:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for number in (0, 1, 2):  # neither further orders nor answers are the fork's business
+                os.dup2(nothing, number)
+            try:
+                obey(json.loads(line))
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

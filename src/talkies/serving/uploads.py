@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +79,7 @@ class Sanitizer:
         self._running = threading.BoundedSemaphore(limits.at_once)
         self._lock = threading.Lock()
         self._waiting = 0
+        self._idle: list[_Helper] = []
 
     def run(self, sources: Sequence[Source], size: tuple[int, int] | None = None) -> list[Facts]:
         """Re-encodes files, all or none.
@@ -97,7 +99,7 @@ class Sanitizer:
         with self._turn(), tempfile.TemporaryDirectory(prefix="talkies-") as folder:
             answer = self._ask(sources, size, Path(folder) / "answer.json")
         if answer is None:
-            answer = _Answer(error="it takes more time or memory than is granted, or breaks its decoder")
+            answer = _Answer(error="It takes more time or memory than is granted, or breaks its decoder.")
         if answer.error is not None or len(answer.files) != len(sources):
             for source in sources:
                 for suffix in (".png", ".flac"):
@@ -105,6 +107,13 @@ class Sanitizer:
             which = sources[min(answer.index, len(sources) - 1)]
             raise ApiError(400, "invalid_file", f"{which.what} was refused: {answer.error}", which.what)
         return answer.files
+
+    def close(self) -> None:
+        """Ends the helping processes."""
+        with self._lock:
+            helpers, self._idle = self._idle, []
+        for helper in helpers:
+            helper.kill()
 
     def _ask(self, sources: Sequence[Source], size: tuple[int, int] | None, answer: Path) -> _Answer | None:
         orders = {
@@ -116,18 +125,14 @@ class Sanitizer:
                 for entry in sources
             ],
         }
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "talkies.serving.sanitize"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env=environment, start_new_session=True, cwd="/",
-        )  # fmt: skip
-        try:
-            process.communicate(json.dumps(orders).encode(), timeout=self._limits.wall_seconds)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            _kill(process)
+        with self._lock:
+            helper = self._idle.pop() if self._idle else None
+        helper = helper or _Helper()
+        if helper.ask(orders, self._limits.wall_seconds):
+            with self._lock:
+                self._idle.append(helper)
+        else:
+            helper.kill()
         try:
             if answer.stat().st_size > _ANSWER_BYTES:
                 return None
@@ -138,7 +143,7 @@ class Sanitizer:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         with self._lock:
-            if self._waiting >= self._limits.waiting:
+            if self._waiting >= self._limits.waiting + self._limits.at_once:
                 raise ApiError(429, "busy", "Too many uploads are being checked.", headers={"Retry-After": "2"})
             self._waiting += 1
         try:
@@ -149,13 +154,33 @@ class Sanitizer:
                 self._waiting -= 1
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        process.wait()
+class _Helper:
+    """A process of `talkies.serving.sanitize`: isolated from the environment, a group of its own."""
+
+    def __init__(self) -> None:
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "talkies.serving.sanitize"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment, start_new_session=True, cwd="/",
+        )  # fmt: skip
+
+    def ask(self, orders: dict[str, Any], seconds: float) -> bool:
+        """Has orders obeyed; returns whether the helper can be used again."""
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - pipes, see above
+        try:
+            self._process.stdin.write(json.dumps(orders).encode() + b"\n")
+            self._process.stdin.flush()
+            ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+            return bool(ready) and self._process.stdout.readline(16) == b"done\n"
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """Ends it with whatever it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""Who may ask, and what they see."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service_cases import SETTINGS, form, picture
+from service_cases import client as make_client
+from talkies.domain.errors import InputError
+from talkies.serving.keys import Keys
+
+
+def _bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_keys_are_kept_as_hashes_and_can_be_taken_back(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    ana, ben = keys.add("ana"), keys.add("ben")
+    text = keys.path.read_text()
+    assert ana not in text and ben not in text and keys.path.stat().st_mode & 0o077 == 0
+    assert keys.owner(ana) == keys.all()[0].id != keys.owner(ben)
+    for wrong in ("", ana[:-1], ana + "x", keys.all()[0].sha256, "é", "\ud800"):
+        assert keys.owner(wrong) is None
+    keys.remove("ana")
+    assert Keys(keys.path).owner(ana) is None and keys.owner(ben) is not None
+    for name in ("ben", "", "a b", "../x"):
+        with pytest.raises(InputError):
+            keys.add(name)
+    with pytest.raises(InputError):
+        keys.remove("ana")
+    keys.path.write_text("{}x")
+    with pytest.raises(InputError, match="damaged"):
+        keys.all()
+
+
+def test_every_route_but_health_needs_a_key_and_nobody_sees_another_s(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    ana, ben = _bearer(keys.add("ana")), _bearer(keys.add("ben"))
+    with make_client(tmp_path, replace(SETTINGS, keys=keys.path)) as client:
+        video = client.post("/v1/videos", headers=ana, **form()).json()["id"]
+        file = client.post("/v1/files", headers=ana, files={"file": picture()}).json()["id"]
+        routes = [
+            ("GET", f"/v1/videos/{video}"),
+            ("GET", f"/v1/videos/{video}/content"),
+            ("GET", f"/v1/videos/{video}/events"),
+            ("POST", f"/v1/videos/{video}/cancel"),
+            ("POST", f"/v1/videos/{video}/retry"),
+            ("DELETE", f"/v1/videos/{video}"),
+            ("GET", f"/v1/videos?after={video}"),
+            ("GET", f"/v1/files/{file}"),
+            ("DELETE", f"/v1/files/{file}"),
+        ]
+        for method, url in routes:
+            theirs = client.request(method, url, headers=ben)
+            nobody_s = client.request(
+                method, url.replace(video, "video_" + "0" * 32).replace(file, "file-0"), headers=ben
+            )
+            assert theirs.status_code == nobody_s.status_code == 404, (method, url, theirs.text)
+        speakers = json.dumps([{"audio": file}])
+        assert client.post("/v1/videos", headers=ben, **form(speakers=speakers)).status_code == 400
+        assert client.get("/v1/videos", headers=ben).json()["data"] == []
+        assert client.get("/v1/files", headers=ben).json()["data"] == []
+        for method, url in [*routes, ("POST", "/v1/videos"), ("GET", "/v1/models"), ("GET", "/metrics")]:
+            for headers in ({}, _bearer("sk-wrong"), {"Authorization": "Basic eA=="}, {"Authorization": "Bearer"}):
+                assert client.request(method, url, headers=headers).status_code == 401, (method, url)
+        assert client.get("/health").status_code == 200
+        assert client.get(f"/v1/videos/{video}", headers=ana).status_code == 200
+        keys.remove("ana")
+        assert client.get(f"/v1/videos/{video}", headers=ana).status_code == 401
+
+
+def test_other_sites_pages_are_not_answered(client: TestClient) -> None:
+    assert client.get("/v1/videos", headers={"Host": "evil.example"}).status_code == 421
+    assert client.get("/v1/videos", headers={"Host": "127.0.0.1:8000"}).status_code == 200
+    assert client.get("/v1/videos", headers={"Host": "[::1]:8000"}).status_code == 200
+    refused = client.post("/v1/videos", headers={"Origin": "http://evil.example"}, **form())
+    assert refused.status_code == 403 and refused.json()["error"]["code"] == "wrong_origin"
+    assert client.post("/v1/videos", headers={"Origin": "null"}, **form()).status_code == 403
+    assert client.post("/v1/videos", headers={"Origin": "http://localhost"}, **form()).status_code == 200
+    assert "access-control-allow-origin" not in client.get("/v1/videos", headers={"Origin": "http://x"}).headers
+
+
+def test_large_bodies_are_refused_by_length_and_by_count(client: TestClient) -> None:
+    assert client.post("/v1/videos", content=b"x" * 4_000_000).status_code == 413
+
+    def endless():
+        while True:
+            yield b"x" * 100_000
+
+    for kind in ("application/json", "multipart/form-data; boundary=b"):
+        refused = client.post("/v1/videos", content=endless(), headers={"content-type": kind})
+        assert refused.status_code in (400, 413), refused.text
+
+
+def test_models_health_metrics_and_unknown_routes(client: TestClient) -> None:
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["tiny", "other"]
+    assert client.get("/v1/models/other").json()["object"] == "model"
+    assert client.get("/v1/models/a/b").status_code == 404
+    assert client.get("/health").json()["status"] == "ok"
+    text = client.get("/metrics").text
+    assert 'talkies_videos{state="queued"} 0.0' in text
+    assert 'talkies_requests_total{method="GET",route="/v1/models",status="200"} 1.0' in text
+    for method, url, status in (("GET", "/nothing", 404), ("PUT", "/v1/videos", 405)):
+        answer = client.request(method, url)
+        assert answer.status_code == status and answer.json()["error"]["message"]
+
+
+def test_health_says_when_nobody_works(tmp_path: Path) -> None:
+    with make_client(tmp_path) as client:
+        client.app.state.service.workers = lambda: 0  # type: ignore[attr-defined]
+        assert client.get("/health").json()["status"] == "no_worker"
+        assert "talkies_workers 0.0" in client.get("/metrics").text
