@@ -13,8 +13,8 @@ PUBLIC = {
     "load_lora", "load_official", "open_transformer", "to_official",
 }  # fmt: skip
 VERBS = {
-    "caption", "doctor", "generate", "keys", "models", "nano", "people", "schema", "serve", "stage", "studio", "train",
-    "verify", "voices", "worker",
+    "caption", "doctor", "evaluate", "generate", "keys", "models", "nano", "people", "schema", "serve", "stage",
+    "studio", "train", "verify", "voices", "worker",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import typer
 import talkies
 from talkies.cli.caption import caption
 from talkies.cli.doctor import doctor
+from talkies.cli.evaluate import app as evaluate
 from talkies.cli.generate import generate
 from talkies.cli.keys import app as keys
 from talkies.cli.models import app as models
@@ -55,6 +56,7 @@ def _root(
 for verb in (generate, people, caption, voices, verify, doctor, schema, train, serve, studio, worker):
     app.command()(verb)
 app.add_typer(keys, name="keys")
+app.add_typer(evaluate, name="evaluate")
 app.add_typer(models, name="models")
 app.add_typer(nano, name="nano")
 app.add_typer(stage, name="stage")

@@ -1,0 +1,76 @@
+"""What a metric is, and the registry of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from talkies.domain.errors import InputError
+from talkies.evaluation.sample import Observation
+
+Direction = Literal["higher", "lower", "zero", "one", "none"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a metric.
+
+    Attributes:
+        name: In tables. direction: Which way is better. unit: Of the number, or "".
+        meaning: In a sentence.
+    """
+
+    name: str
+    direction: Direction
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of single videos.
+
+    Attributes:
+        name: On the command line. columns: What it gives.
+        needs: Of the sample, in words. weights: It looks through, and their licence; "" for none.
+        measure: Values by column name, NaN where a number has no meaning for this sample.
+        missing: Why it cannot be computed on this machine and how to mend that, or "".
+        source: Where it is described.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    needs: str
+    measure: Callable[[Observation], Mapping[str, float]]
+    weights: str = ""
+    missing: Callable[[], str] = lambda: ""
+    source: str = ""
+
+
+def metrics() -> dict[str, Metric]:
+    """All metrics by name, in the order of tables."""
+    from talkies.evaluation.metrics import ALL
+
+    return {metric.name: metric for metric in ALL}
+
+
+def choose(names: str) -> tuple[Metric, ...]:
+    """Metrics by names separated by commas; `all` for every one.
+
+    Raises:
+        InputError: There is no such metric.
+    """
+    known = metrics()
+    if names.strip() == "all":
+        return tuple(known.values())
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"There is no metric {name}.", f"Choose from {', '.join(known)}, or all.")
+    return tuple(known[name] for name in wanted)
+
+
+def columns(chosen: tuple[Metric, ...]) -> dict[str, Column]:
+    """The columns of metrics by name."""
+    return {column.name: column for metric in chosen for column in metric.columns}

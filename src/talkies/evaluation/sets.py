@@ -1,0 +1,232 @@
+"""Where samples come from: the stage's shards, single videos with their voices, and folders of real footage."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.domain.errors import InputError
+from talkies.evaluation.faces import ArrayVideo, Blocks
+from talkies.evaluation.mouth import Mouth, true_mouth
+from talkies.evaluation.sample import Person, Sample
+from talkies.evaluation.video import VideoFile
+from talkies.media.resampling import SAMPLING_RATE
+from talkies.media.shards import decode_video, read_clips
+
+Labels = Mapping[str, NDArray[Any]]
+
+#: Seconds of sound that are read at most.
+MAX_SECONDS = 3600
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
+
+
+def read_stage(folder: Path, name: str = "", videos: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
+    """Samples of shards written by `talkies stage render`.
+
+    Args:
+        folder: Of the shards. name: Only shards whose names begin so.
+        videos: Folder with `KEY.mp4` made by a model; without it the shards' own videos: the ground truth.
+        limit: At most this many.
+
+    Yields:
+        One sample per clip; a clip whose video is missing is yielded all the same and fails when it is looked at.
+
+    Raises:
+        InputError: There are no shards.
+    """
+    shards = sorted(folder.glob(f"{name}*.tar"))
+    if not shards:
+        raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
+    clips = (clip for shard in shards for clip in read_clips(shard))
+    for number, clip in enumerate(clips):
+        if limit is not None and number >= limit:
+            return
+        yield _stage_sample(clip, videos)
+
+
+def _stage_sample(clip: dict[str, bytes], videos: Path | None) -> Sample:
+    key = clip["key"].decode()
+    manifest = json.loads(clip["json"])
+    height, width = int(manifest["height"]), int(manifest["width"])
+    truth = decode_video(clip["mp4"])
+    video: Blocks = ArrayVideo(truth) if videos is None else VideoFile(videos / f"{key}.mp4")
+    with np.load(io.BytesIO(clip["npz"]), allow_pickle=False) as labels:
+        people = tuple(
+            _stage_person(k, {n: labels[f"p{k}/{n}"] for n in _WANTED}, clip[f"p{k}.wav"], (height, width))
+            for k in range(len(manifest["people"]))
+        )
+    return Sample(key, video, people, str(manifest["captions"][0]), truth[0])
+
+
+_WANTED = ("lip_opening", "lip_width", "points", "face_box", "phone_labels", "phone_times")
+
+
+def _stage_person(number: int, labels: Labels, wav: bytes, size: tuple[int, int]) -> Person:
+    height, width = size
+    box = np.median(labels["face_box"].astype(np.float64), axis=0) / np.array([width, height, width, height])
+    return Person(
+        name=f"person {number + 1}",
+        voice=read_sound(wav),
+        truth=mouth_of(labels),
+        face_box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        phones=phones_of(labels),
+    )
+
+
+def read_truth(path: Path) -> list[tuple[Mouth, tuple[tuple[str, float, float], ...]]]:
+    """Lips and phones of everybody in a label file: a clip's (`p0/lip_opening`, ...) or a track's (`lip_opening`).
+
+    Raises:
+        InputError: It is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = set(file.files)
+            prefixes = ("",) if "lip_opening" in names else tuple(f"p{k}/" for k in range(99))
+            found = [
+                {name: file[prefix + name] for name in _WANTED if prefix + name in names}
+                for prefix in prefixes
+                if prefix + "lip_opening" in names
+            ]
+        if not found:
+            raise KeyError("lip_opening")
+        return [(mouth_of(labels), phones_of(labels)) for labels in found]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} holds no known lips ({' '.join(str(error).split())[:80]}).",
+            "Give the .npz of a track or a clip of `talkies stage`, or CSV curves.",
+        ) from None
+
+
+def mouth_of(labels: Labels) -> Mouth:
+    """Known lips from labels."""
+    width = labels.get("lip_width", labels["lip_opening"])
+    return true_mouth(labels["lip_opening"], width, labels["points"])
+
+
+def phones_of(labels: Labels) -> tuple[tuple[str, float, float], ...]:
+    """Label, start and end in seconds."""
+    if "phone_labels" not in labels:
+        return ()
+    times = labels["phone_times"].astype(np.float64).reshape(-1, 2)
+    return tuple((str(n), float(a), float(b)) for n, (a, b) in zip(labels["phone_labels"], times, strict=True))
+
+
+def read_curve(path: Path) -> Mouth:
+    """A lip opening from a text file: one number per frame, or a CSV whose last column is taken; its unit is free.
+
+    Raises:
+        InputError: It is no such file.
+    """
+    try:
+        rows = [line.replace(";", ",").split(",")[-1] for line in path.read_text(encoding="utf-8").splitlines() if line]
+        values = [float(row) for row in rows[_header(rows) :]]
+    except (OSError, ValueError, UnicodeDecodeError):
+        values = []
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise InputError(f"{path} holds no curve.", "Write one number per frame and line.")
+    return Mouth(np.array(values, np.float32), np.zeros(len(values), np.float32), 1.0)
+
+
+def _header(rows: list[str]) -> int:
+    """1 if the first row is a title."""
+    try:
+        float(rows[0])
+    except (ValueError, IndexError):
+        return 1
+    return 0
+
+
+def read_sound(source: Path | bytes) -> NDArray[np.float32]:
+    """A voice, `[n]` at 16 kHz: of a sound or video file, or of the bytes of a WAV file at 16 kHz.
+
+    Raises:
+        InputError: No sound, broken, or too long.
+    """
+    if isinstance(source, bytes):
+        import soundfile
+
+        samples, rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
+        if rate != SAMPLING_RATE:
+            raise InputError(f"A voice at {rate} Hz, not {SAMPLING_RATE}.")
+        return np.asarray(samples.mean(1), np.float32)
+    from talkies.media.audio import decode
+
+    parts, count = [], 0
+    for block in decode(source, SAMPLING_RATE):
+        parts.append(block[:, 0])
+        count += len(block)
+        if count > MAX_SECONDS * SAMPLING_RATE:
+            raise InputError(f"{source.name} is longer than {MAX_SECONDS} s.", "Cut it first.")
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def read_single(video: Path, voices: Sequence[Path] = (), truths: Sequence[Path] = ()) -> Sample:
+    """One video and who is in it, left to right.
+
+    Args:
+        video: The file.
+        voices: One per person, left to right; a file named `silence` that does not exist: nothing is said. Without
+            any: one person with the video's own sound.
+        truths: Known lips, left to right: `.npz` of a clip (everybody) or of tracks (one each), or text curves.
+
+    Raises:
+        InputError: A file cannot be read, or the numbers do not agree.
+    """
+    known: list[tuple[Mouth, tuple[tuple[str, float, float], ...]]] = []
+    for path in truths:
+        known += read_truth(path) if path.suffix.lower() == ".npz" else [(read_curve(path), ())]
+    sounds: list[NDArray[np.float32] | None]
+    if voices:
+        sounds = [None if p.name == "silence" and not p.exists() else read_sound(p) for p in voices]
+    else:
+        sounds = [None] * len(known) if known else [read_sound(video)]
+    if known and len(known) != len(sounds):
+        raise InputError(f"{len(known)} people have known lips, {len(sounds)} a voice.", "Give one of each per person.")
+    people = tuple(
+        Person(f"person {k + 1}", sound, *((known[k][0], None, known[k][1]) if known else ()))
+        for k, sound in enumerate(sounds)
+    )
+    return Sample(video.stem, VideoFile(video), people)
+
+
+def read_folder(folder: Path, videos: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
+    """A folder of real footage of single people (HDTF, CelebV-HQ, EMTD): each video's own sound is the voice.
+
+    Args:
+        folder: Searched with all below it. videos: Folder with the model's `NAME.mp4`. limit: At most this many.
+
+    Raises:
+        InputError: There are no videos.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise InputError(f"There are no videos in {folder}.", f"Known kinds: {' '.join(VIDEO_SUFFIXES)}.")
+    for path in paths[:limit]:
+        shown = path if videos is None else videos / f"{path.stem}.mp4"
+        try:
+            voice = read_sound(path)
+        except InputError:
+            voice = None
+        yield Sample(path.stem, VideoFile(shown), (Person("person 1", voice),))
+
+
+def open_set(folder: Path, name: str = "", videos: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
+    """Samples of a folder: of shards if there are any, else of footage.
+
+    Raises:
+        InputError: The folder or what should be in it is missing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}.")
+    if videos is not None and not videos.is_dir():
+        raise InputError(f"There is no folder {videos}.", "Generate the set's videos first.")
+    if any(folder.glob("*.tar")):
+        return read_stage(folder, name, videos, limit)
+    return read_folder(folder, videos, limit)
