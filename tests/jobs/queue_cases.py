@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ def tiny_command(store: JobStore, lease: float = 5.0, segments: int = 4, pause: 
     script = Path(__file__).with_name("tiny_worker.py")
 
     def command(device: str, name: str) -> Sequence[str]:
-        return [sys.executable, str(script), str(store.root), name, str(lease), str(segments), str(pause)]
+        return [sys.executable, str(script), *map(str, (store.root, name, lease, segments, pause, os.getpid()))]
 
     return command
 

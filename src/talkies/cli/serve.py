@@ -132,9 +132,10 @@ def assemble(options: ServeOptions) -> tuple[FastAPI, LocalExecutor | None]:
     store = JobStore(options.root, limits)
     keys = keys_file(store.root)
     keyed = bool(Keys(keys).all())
-    if not keyed and not is_loopback(options.host):
+    reachable = [name for name in (options.host, *options.names) if not is_loopback(name)]
+    if reachable and not keyed:
         raise InputError(
-            f"Without keys anybody who reaches {options.host} could use the service.",
+            f"Without keys anybody who reaches {reachable[0]} could use the service.",
             "Make one first: talkies keys add NAME",
         )
     executor = None
@@ -160,6 +161,8 @@ def run(app: FastAPI, executor: LocalExecutor | None, options: ServeOptions) -> 
 
     import uvicorn
 
+    from talkies.cli.worker import stop_on_signals
+
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -176,13 +179,14 @@ def run(app: FastAPI, executor: LocalExecutor | None, options: ServeOptions) -> 
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
-        if executor is not None:
-            executor.start()
-        try:
-            uvicorn.Server(config).run([listener])
-        finally:
+        with stop_on_signals():  # of uvicorn's own, which it passes on after it has ended well
             if executor is not None:
-                executor.stop()
+                executor.start()
+            try:
+                uvicorn.Server(config).run([listener])
+            finally:
+                if executor is not None:
+                    executor.stop()
 
 
 def default_root() -> Path:
@@ -232,7 +236,7 @@ def _worker_command(options: ServeOptions) -> Callable[[str, str], Sequence[str]
         where = () if device == "ray" else ("--device", device)
         return [
             sys.executable, "-m", "talkies.cli.main", "worker", "--root", str(options.root.absolute()), "--name", name,
-            "--with-parent", *where, *models, *options.worker_options,
+            "--parent", str(os.getpid()), *where, *models, *options.worker_options,
         ]  # fmt: skip
 
     return command

@@ -29,7 +29,7 @@ def worker(
     quantization: Annotated[str, typer.Option(help="auto, none, fp8, int8.")] = "auto",
     credentials: Annotated[bool, typer.Option(help="Sign the videos as AI-generated.")] = True,
     name: Annotated[str | None, typer.Option(help="Unique among workers.", hidden=True)] = None,
-    with_parent: Annotated[bool, typer.Option(help="End when the process that started it ends.", hidden=True)] = False,
+    parent: Annotated[int | None, typer.Option(help="End when this process ends.", hidden=True)] = None,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster that does the work.", rich_help_panel=_RAY)
     ] = None,
@@ -49,7 +49,7 @@ def worker(
     store = JobStore(root)
     machine = MachineOptions(device=device, offload=offload, quantization=quantization)
     options = MakingOptions(tuple(model or [None]), machine, credentials)
-    with stop_on_signals(with_parent) as stop:
+    with stop_on_signals(parent) as stop:
         if ray is not None:
             _work_far(store, options, Cluster(ray, workers, gpus, cpus), stop)
         else:
@@ -90,12 +90,12 @@ def _work_far(store: JobStore, options: object, cluster: Cluster, stop: threadin
 
 
 @contextmanager
-def stop_on_signals(with_parent: bool = False) -> Iterator[threading.Event]:
-    """An event that is set on SIGINT and SIGTERM, and when the parent process is gone."""
+def stop_on_signals(parent: int | None = None) -> Iterator[threading.Event]:
+    """An event that is set on SIGINT and SIGTERM, and when this process is no longer the child of `parent`."""
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    if with_parent:
-        threading.Thread(target=_watch_parent, args=(os.getppid(), stop), daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=_watch_parent, args=(parent, stop), daemon=True).start()
     try:
         yield stop
     finally:

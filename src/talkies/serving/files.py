@@ -36,7 +36,7 @@ _FORM = {
 @router.post("", openapi_extra=_FORM)
 async def create(request: Request, owner: Owner, service: Service) -> File:
     """Upload a picture or a recording; it is decoded and encoded anew."""
-    async with read_body(request) as (fields, files):
+    async with read_body(request, service.incoming) as (fields, files):
         if "file" not in files:
             raise ApiError(400, "missing_file", "Send the file as the part `file` of a multipart form.", "file")
         purpose = str(fields.get("purpose", "user_data"))

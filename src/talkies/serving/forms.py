@@ -26,13 +26,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @asynccontextmanager
-async def read_body(
-    request: Request, picture: str | None = None
-) -> AsyncIterator[tuple[dict[str, Any], dict[str, Path]]]:
+async def read_body(request: Request, incoming: Path, picture: str | None = None) -> AsyncIterator[Body]:
     """Fields and files of a request; the files are gone when the block ends.
 
     Args:
         request: `application/json`, `multipart/form-data` or `application/x-www-form-urlencoded`.
+        incoming: Where files may lie meanwhile.
         picture: A file field that also counts as a field, with `attach://NAME` as its value.
 
     Yields:
@@ -52,7 +51,7 @@ async def read_body(
     except (HTTPException, MultiPartException, ValueError, KeyError) as error:
         raise ApiError(400, "invalid_form", f"The form cannot be read: {getattr(error, 'detail', error)}") from None
     try:
-        with tempfile.TemporaryDirectory(prefix="talkies-") as folder:
+        with tempfile.TemporaryDirectory(dir=incoming) as folder:
             yield _form(form, Path(folder), picture)
     finally:
         await form.close()

@@ -122,7 +122,7 @@ class Inputs:
 
 
 def gather(
-    request: VideoCreate, consent: str, inputs: Inputs, sanitizer: Sanitizer
+    request: VideoCreate, consent: str, inputs: Inputs, sanitizer: Sanitizer, incoming: Path
 ) -> tuple[Conversation, float | None]:
     """The conversation of a request, its files in the job's folder.
 
@@ -131,6 +131,7 @@ def gather(
         consent: Who stands for the people shown.
         inputs: Where files come from and go.
         sanitizer: What re-encodes them.
+        incoming: Where decoded data URLs may lie meanwhile.
 
     Returns:
         The conversation with relative paths, and the length of the video in seconds (None with texts to be spoken).
@@ -149,13 +150,13 @@ def gather(
         if chosen is None or (picture.file_id and picture.image_url):
             raise ApiError(400, "invalid_reference", "Give file_id or image_url.", "input_reference")
         picture = chosen
-    with tempfile.TemporaryDirectory(prefix="talkies-") as temporary:
-        incoming = Path(temporary)
-        image = inputs.add(picture, "image", "input_reference", incoming)
-        places = [_places(inputs, speaker, index, incoming) for index, speaker in enumerate(request.speakers)]
+    with tempfile.TemporaryDirectory(dir=incoming) as temporary:
+        folder = Path(temporary)
+        image = inputs.add(picture, "image", "input_reference", folder)
+        places = [_places(inputs, speaker, index, folder) for index, speaker in enumerate(request.speakers)]
         turns = request.turns if isinstance(request.turns, list) else []
         spoken = [
-            inputs.add(turn.audio, "audio", f"turns[{index}].audio", incoming) if turn.audio else None
+            inputs.add(turn.audio, "audio", f"turns[{index}].audio", folder) if turn.audio else None
             for index, turn in enumerate(turns)
         ]
         inputs.take(sanitizer)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
+from talkies.jobs.folders import unused
 from talkies.jobs.job import Job, State, Task
 from talkies.jobs.leases import Leases
 from talkies.jobs.store import JobStore
@@ -25,6 +27,8 @@ CONTENT = {
     "spritesheet": (SPRITESHEET, "image/jpeg"),
     "preview": (PREVIEW, "image/jpeg"),
 }
+#: Seconds after which what a request brought counts as left behind.
+_ABANDONED = 3600.0
 _STATUS = {
     State.QUEUED: "queued",
     State.RUNNING: "in_progress",
@@ -49,6 +53,9 @@ class VideoService:
         self.settings, self.store, self.workers = settings, store, workers
         self.sanitizer = Sanitizer(settings.uploads)
         self.files = Files(store.root / "files", settings.uploads, self.sanitizer)
+        #: Where bytes of a request are while it lasts.
+        self.incoming = store.root / "incoming"
+        self.incoming.mkdir(mode=0o700, exist_ok=True)
 
     # Making
 
@@ -100,7 +107,7 @@ class VideoService:
         self.store.require_room(owner)
         with self.store.draft() as draft:
             inputs = Inputs(owner, draft.inputs, attachments, self.files)
-            conversation, seconds = gather(request, consent, inputs, self.sanitizer)
+            conversation, seconds = gather(request, consent, inputs, self.sanitizer, self.incoming)
             task = Task(
                 conversation=conversation,
                 model=model.id,
@@ -221,6 +228,8 @@ class VideoService:
         Leases(self.store).expire()
         self.store.sweep()
         self.files.sweep()
+        for left in unused(self.incoming, _ABANDONED):  # by a server that was killed in the middle of a request
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _fingerprint(request: VideoCreate, attachments: Mapping[str, Path]) -> str:

@@ -37,7 +37,7 @@ class UploadLimits:
         written_bytes: Of any one file it writes.
         at_once: Such processes at the same time.
         waiting: Requests that may wait for one; more are told to come back.
-        files_per_owner: Kept by `/v1/files`.
+        files_per_owner, bytes_per_owner: Kept by `/v1/files`.
         retention: Seconds after which these are removed.
     """
 
@@ -51,6 +51,7 @@ class UploadLimits:
     at_once: int = 2
     waiting: int = 64
     files_per_owner: int = 500
+    bytes_per_owner: int = 2_000_000_000
     retention: float = 86_400.0
 
 

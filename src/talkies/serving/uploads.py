@@ -231,7 +231,9 @@ class Files:
         Raises:
             ApiError: It was refused, or there are too many.
         """
-        if len(self.list(owner)) >= self._limits.files_per_owner:
+        kept = self.list(owner)
+        room = len(kept) < self._limits.files_per_owner
+        if not room or sum(upload.bytes for upload in kept) >= self._limits.bytes_per_owner:
             raise ApiError(429, "quota_exceeded", "Too many of your files are kept; delete some.",
                            headers={"Retry-After": "600"})  # fmt: skip
         upload_id = f"file-{secrets.token_hex(16)}"

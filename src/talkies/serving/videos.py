@@ -49,7 +49,7 @@ async def create(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Video:
     """Queue a video."""
-    async with read_body(request, picture="input_reference") as (fields, files):
+    async with read_body(request, service.incoming, "input_reference") as (fields, files):
         wanted = parse(VideoCreate, fields)
         limiter: CapacityLimiter = request.app.state.upload_limiter
         job = await to_thread.run_sync(service.submit, owner, wanted, files, idempotency_key, limiter=limiter)
