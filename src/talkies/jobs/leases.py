@@ -132,6 +132,9 @@ class Leases:
         Raises:
             LeaseLost: As `beat`.
         """
+        if self.store.get(claim.job.id).cancelling:
+            self.fail(claim, JobError("cancelled", "Cancelled."))
+            return
         self._change(claim, "state = 'queued', doing = '', worker = NULL, lease = NULL")
 
     def lose(self, worker: str) -> int:

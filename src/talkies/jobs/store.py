@@ -134,8 +134,8 @@ class JobStore:
             QueueFull: Quota, queue or disk.
             JobConflict: The key was used for another request.
         """
-        for file in draft.inputs.iterdir():
-            _flush(file)
+        for path in (*draft.inputs.iterdir(), draft.inputs, draft.folder, self.jobs_folder):
+            _flush(path)
         with self.database.write() as connection:
             if idempotency is not None:
                 known = self.find_repeated(owner, idempotency, fingerprint)

@@ -7,7 +7,6 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -92,9 +91,9 @@ class _Heart:
         told, last = (self._progress, self._doing), time.monotonic()
         while not self._over.wait(min(0.5, period)):
             now = (self._progress, self._doing)
-            if now == told and not self._due(last, period):
-                continue
             try:
+                if now == told and not self._due(last, period):
+                    continue
                 self.cancelled = not self._leases.beat(self._claim, *now) or self.cancelled
                 told, last = now, time.monotonic()
             except LeaseLost:
@@ -105,7 +104,7 @@ class _Heart:
         self._leases.store.database.close()
 
     def _due(self, last: float, period: float) -> bool:
-        # Also looks whether the job was cancelled: once a second, and reading takes no lock.
+        # Also when the job was cancelled: reading that takes no lock.
         if time.monotonic() - last >= period:
             return True
         job = self._leases.store.database.connection.execute(
@@ -119,7 +118,6 @@ def work(
     generate: Generator,
     name: str,
     stop: threading.Event,
-    idle: Callable[[], None] = lambda: None,
     pause: float = 0.5,
 ) -> None:
     """Does jobs until told to stop; a job in progress is then given back with its finished parts.
@@ -129,7 +127,6 @@ def work(
         generate: Makes videos.
         name: Unique among workers.
         stop: Set from elsewhere.
-        idle: Called whenever there is nothing to do.
         pause: Seconds between looks at an empty queue.
     """
     leases = Leases(store)
@@ -139,14 +136,13 @@ def work(
         elsewhere = {job_id: until for job_id, until in elsewhere.items() if until > now}
         try:
             claim = leases.claim(name, elsewhere)
-        except sqlite3.Error:
-            _log.warning("the queue cannot be read", exc_info=True)
+            if claim is not None and not do(store, leases, claim, generate, stop):
+                elsewhere[claim.job.id] = time.monotonic() + store.limits.lease / 3
+        except sqlite3.Error:  # a full disk, say; what was claimed comes back when its lease runs out
+            _log.warning("the queue cannot be used", exc_info=True)
             claim = None
         if claim is None:
-            idle()
             stop.wait(pause)
-        elif not do(store, leases, claim, generate, stop):
-            elsewhere[claim.job.id] = time.monotonic() + store.limits.lease / 3
 
 
 def do(store: JobStore, leases: Leases, claim: Claim, generate: Generator, stop: threading.Event) -> bool:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anyio import to_thread
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
@@ -19,6 +20,8 @@ from starlette.formparsers import MultiPartException
 from talkies.serving.errors import ApiError
 
 _MAX_FIELD_BYTES = 4_000_000
+#: JSON is decoded in one go, while everybody waits.
+_MAX_JSON_BYTES = 32_000_000
 _MAX_FILES, _MAX_FIELDS = 64, 100
 
 Body = tuple[dict[str, Any], dict[str, Path]]
@@ -52,12 +55,15 @@ async def read_body(request: Request, incoming: Path, picture: str | None = None
         raise ApiError(400, "invalid_form", f"The form cannot be read: {getattr(error, 'detail', error)}") from None
     try:
         with tempfile.TemporaryDirectory(dir=incoming) as folder:
-            yield _form(form, Path(folder), picture)
+            yield await to_thread.run_sync(_form, form, Path(folder), picture)
     finally:
         await form.close()
 
 
 def _json(body: bytes) -> dict[str, Any]:
+    if len(body) > _MAX_JSON_BYTES:
+        most = f"JSON may have {_MAX_JSON_BYTES // 1_000_000} MB."
+        raise ApiError(413, "too_large", f"{most} Send large files as parts of a form, or to /v1/files.")
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):

@@ -82,20 +82,17 @@ def sound(source: Path, target: Path, limits: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_pixels(source: Path, limits: dict[str, Any]) -> None:
-    import warnings
-
     from PIL import Image
 
     from talkies.domain.errors import InputError
     from talkies.media.image import FORMATS
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # our own limit applies
-        try:
-            with Image.open(source, formats=FORMATS) as image:
-                width, height = image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            raise InputError("The picture is not one that can be read.", f"Readable: {', '.join(FORMATS)}.") from None
+    Image.MAX_IMAGE_PIXELS = None  # our own limit applies, with its own words
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError):
+        raise InputError("The picture is not one that can be read.", f"Readable: {', '.join(FORMATS)}.") from None
     if width * height > limits["image_pixels"]:
         raise InputError(
             f"The picture is {width}x{height}: more than {limits['image_pixels'] // 1_000_000} megapixels."

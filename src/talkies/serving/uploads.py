@@ -127,7 +127,8 @@ class Sanitizer:
         }
         with self._lock:
             helper = self._idle.pop() if self._idle else None
-        helper = helper or _Helper()
+        if helper is None or not helper.alive:
+            helper = _Helper()
         if helper.ask(orders, self._limits.wall_seconds):
             with self._lock:
                 self._idle.append(helper)
@@ -164,6 +165,11 @@ class _Helper:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=environment, start_new_session=True, cwd="/",
         )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still there."""
+        return self._process.poll() is None
 
     def ask(self, orders: dict[str, Any], seconds: float) -> bool:
         """Has orders obeyed; returns whether the helper can be used again."""

@@ -58,7 +58,8 @@ class LocalExecutor:
 
     def alive(self) -> int:
         """How many workers are running."""
-        return sum(slot.process is not None and slot.process.poll() is None for slot in self._slots)
+        processes = [slot.process for slot in self._slots]
+        return sum(process is not None and process.poll() is None for process in processes)
 
     def stop(self, patience: float = 20.0) -> None:
         """Stops the workers; their jobs go back to the queue with their finished parts.
