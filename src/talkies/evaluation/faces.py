@@ -21,6 +21,8 @@ Array = NDArray[np.float32]
 #: Frames between two detections, and between two looks of the mesh at a detector's box.
 DETECTION_STEP = 25
 _LOOK_STEP = 4
+#: Longest side of the picture the detector sees: first, and where too few faces were found.
+_DETECTION_SIDES = (320, 640)
 #: Faces seen in less than this share of the frames are left out.
 MIN_PRESENCE = 0.3
 #: Side of the crop over the longer side of the points' box (the published network's habit).
@@ -68,15 +70,16 @@ class FaceTrack:
         return np.asarray((self.boxes[:, :2] + self.boxes[:, 2:]).mean(0) / 2, np.float32)
 
 
-def track_faces(video: Blocks, expected: Sequence[NDArray[Any]] = ()) -> tuple[FaceTrack | None, ...]:
+def track_faces(video: Blocks, expected: Sequence[NDArray[Any]] = (), people: int = 1) -> tuple[FaceTrack | None, ...]:
     """Follows every face of a video.
 
     Args:
         video: Read twice.
+        people: How many there should be at least; with fewer found, the detector looks closer.
         expected: `[4]` boxes where people are known to be (x0, y0, x1, y1). With them, one entry per box comes back in
             the same order, None where nobody is found; without them all faces, left to right.
     """
-    chains, count = _chains(video)
+    chains, count = _chains(video, max(people, len(expected)))
     chains = [chain for chain in chains if len(chain.times) >= MIN_PRESENCE * len(range(0, count, DETECTION_STEP))]
     if expected:
         order = _assign(chains, expected)
@@ -109,22 +112,31 @@ class _Chain:
         return np.asarray(gaussian_filter1d(dense, DETECTION_STEP / 4, axis=0, mode="nearest"), np.float32)
 
 
-def _chains(video: Blocks) -> tuple[list[_Chain], int]:
+def _chains(video: Blocks, people: int) -> tuple[list[_Chain], int]:
     """Linked detections, and how many frames there are."""
-    from PIL import Image
-
-    from talkies.media.people import find_faces
-
     chains: list[_Chain] = []
     count = 0
     for block in video.blocks():
         for offset, frame in enumerate(block):
             time = count + offset
             if time % DETECTION_STEP == 0:
-                faces = find_faces(Image.fromarray(np.ascontiguousarray(frame)))
-                _link(chains, [np.array([f.left, f.top, f.right, f.bottom], np.float32) for f in faces], time)
+                _link(chains, _detect(frame, people), time)
         count += len(block)
     return chains, count
+
+
+def _detect(frame: NDArray[np.uint8], people: int) -> list[Array]:
+    """Boxes of faces; a small picture is enough for most, a larger one is looked at if somebody is missing."""
+    from PIL import Image
+
+    from talkies.media.people import find_faces
+
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    faces = find_faces(picture, _DETECTION_SIDES[0])
+    for side in _DETECTION_SIDES[1:]:
+        if len(faces) < people and max(picture.size) > side / 2:
+            faces = max(faces, find_faces(picture, side), key=len)
+    return [np.array([face.left, face.top, face.right, face.bottom], np.float32) for face in faces]
 
 
 def _link(chains: list[_Chain], boxes: list[Array], time: int) -> None:

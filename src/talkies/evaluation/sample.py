@@ -128,7 +128,7 @@ class Observation:
         if all(box is not None for box in boxes):
             scale = np.array([width, height, width, height], np.float32)
             return track_faces(self.sample.video, [np.asarray(box, np.float32) * scale for box in boxes])
-        found = track_faces(self.sample.video)
+        found = track_faces(self.sample.video, people=len(boxes))
         missing = len(boxes) - len(found)
         return (*found[: len(boxes)], *([None] * max(0, missing)))
 
