@@ -116,3 +116,24 @@ def test_health_says_when_nobody_works(tmp_path: Path) -> None:
         client.app.state.service.workers = lambda: 0  # type: ignore[attr-defined]
         assert client.get("/health").json()["status"] == "no_worker"
         assert "talkies_workers 0.0" in client.get("/metrics").text
+
+
+#: The routes are a promise: changing this list is changing the promise.
+ROUTES = {
+    "GET /health", "GET /metrics", "GET /v1/files", "GET /v1/files/{file_id}", "POST /v1/files",
+    "DELETE /v1/files/{file_id}", "GET /v1/models", "GET /v1/models/{model_id}", "GET /v1/videos", "POST /v1/videos",
+    "GET /v1/videos/{video_id}", "DELETE /v1/videos/{video_id}", "GET /v1/videos/{video_id}/content",
+    "GET /v1/videos/{video_id}/events", "POST /v1/videos/{video_id}/cancel", "POST /v1/videos/{video_id}/retry",
+}  # fmt: skip
+
+
+def test_the_routes_and_fields_promised(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    assert {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods} == ROUTES
+    fields = schema["paths"]["/v1/videos"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert set(fields) == {
+        "audio_guidance_scale", "consent", "fps", "input_reference", "model", "negative_prompt", "num_inference_steps",
+        "prompt", "seconds", "seed", "size", "speakers", "text_guidance_scale", "turns",
+    }  # fmt: skip
+    parts = schema["components"]["schemas"]
+    assert {"SpeakerIn", "TurnIn", "RegionIn", "FileReference", "Video", "ErrorAnswer"} <= set(parts)

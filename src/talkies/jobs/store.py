@@ -70,6 +70,10 @@ class Draft:
         return self.folder / "inputs"
 
 
+#: Named here: inside `JobStore`, `list` is something else.
+_Jobs = list[Job]
+
+
 class JobStore:
     """The queue below one folder.
 
@@ -223,7 +227,7 @@ class JobStore:
 
     def list(
         self, owner: str | None = None, limit: int = 20, after: str | None = None, ascending: bool = False
-    ) -> list[Job]:
+    ) -> _Jobs:
         """Jobs in the order of their arrival, newest first unless `ascending`.
 
         Args:

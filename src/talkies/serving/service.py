@@ -38,6 +38,10 @@ _STATUS = {
 }
 
 
+#: Named here: inside `VideoService`, `list` is something else.
+_Jobs = list[Job]
+
+
 class VideoService:
     """Videos of many owners.
 
@@ -145,7 +149,7 @@ class VideoService:
         """
         return self.store.get(video_id, owner)
 
-    def list(self, owner: str, limit: int = 20, after: str | None = None, ascending: bool = False) -> list[Job]:
+    def list(self, owner: str, limit: int = 20, after: str | None = None, ascending: bool = False) -> _Jobs:
         """The owner's videos, newest first unless `ascending`.
 
         Raises:

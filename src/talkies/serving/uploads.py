@@ -218,6 +218,10 @@ class Upload:
         return self.facts.kind
 
 
+#: Named here: inside `Files`, `list` is something else.
+_Uploads = list[Upload]
+
+
 class Files:
     """Uploaded files below a folder, one folder each.
 
@@ -277,7 +281,7 @@ class Files:
         """
         return self._folder / upload_id / self.get(owner, upload_id).facts.path
 
-    def list(self, owner: str) -> list[Upload]:
+    def list(self, owner: str) -> _Uploads:
         """The owner's files, newest first."""
         found = (self._read(entry.name) for entry in self._folder.iterdir() if _ID.fullmatch(entry.name))
         mine = [upload for upload in found if upload is not None and upload.owner == owner]
