@@ -49,14 +49,13 @@ def codec(recipe: Recipe) -> None:
 def freeze(
     recipe: Recipe,
     folder: Annotated[Path, typer.Argument(help="Where the codec goes, in diffusers layout.")],
-    reader: Annotated[Path | None, typer.Option(help="Take the reader of this frozen codec.")] = None,
 ) -> None:
     """Save the codec with averaged weights and the statistics of its latents."""
     from talkies.training.assemble import freeze_codec
     from talkies.training.codec import CodecRecipe
     from talkies.training.config import read_recipe
 
-    freeze_codec(read_recipe(CodecRecipe, recipe), reader, folder)
+    freeze_codec(read_recipe(CodecRecipe, recipe), folder)
 
 
 @app.command()

@@ -142,6 +142,25 @@ def film_clip(
 
 
 @app.command()
+def captions(
+    out: Annotated[Path, typer.Option(help="Text file, a caption a line.")],
+    sets: Annotated[str, typer.Option("--set", help="Names of sets, separated by commas.")] = "train-head,train-dual",
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Captions per set.")] = 1000,
+) -> None:
+    """Write captions of clips without filming them: words to learn from."""
+    from talkies.media.staging import staged
+    from talkies.stage.clips import SETS
+    from talkies.stage.corpus import sample_captions
+
+    names = [name.strip() for name in sets.split(",")]
+    if unknown := [name for name in names if name not in SETS]:
+        raise InputError(f"There is no set {unknown[0]}.", f"Choose from {', '.join(SETS)}.")
+    with staged(out) as scratch, scratch.open("w", encoding="utf-8") as file:
+        for name in names:
+            file.writelines(f"{caption}\n" for caption in sample_captions(name, 0, count))
+
+
+@app.command()
 def example(
     out: Annotated[Path, typer.Option(help="Folder for photo.png, the voices and conversation.yaml.")],
     set_name: Annotated[str, typer.Option("--set", help="Set the clip is of.")] = "test-dual",

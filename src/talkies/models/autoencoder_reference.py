@@ -10,9 +10,9 @@ Its latents are motion first, picture last:
 
 A network, the painter, draws each frame from the reference, its flow and its expression: it moves lips by a finer flow
 and paints what no flow can bring (teeth, lids). It is trained with the third part faded out at random, so that a
-video model need not get it right. Identity, colour and background come from the reference by construction, for a film
-of any length. Another network, the reader, sees what faces do; where they are in the reference is for a detector to
-say. Four frames share one latent frame; the first frame has one of its own (4n+1).
+video model need not get it right; zeros in the second part mean "as in the reference". Identity, colour and background
+come from the reference by construction, for a film of any length. Four frames share one latent frame; the first frame
+has one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019), LIA (ICLR 2022) and LivePortrait (2024) animate one picture by
 sparse motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """
@@ -32,7 +32,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from talkies.domain.errors import MissingDependencyError
-from talkies.domain.expression import AT_MOUTH, EXPRESSION
+from talkies.domain.expression import EXPRESSION
 
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
 CELL = 16  # pixels to a latent cell
@@ -53,80 +53,46 @@ class DecodedFrames(BaseOutput):
     flow: Tensor | None = None
 
 
-class PixelNorm(nn.Module):
-    """Layer norm over the channels of each position: the same for a crop and for the whole picture."""
+def _convolution(channels_in: int, channels_out: int, side: int, stride: int = 1) -> nn.Conv2d:
+    """Begins with the gain that a ReLU behind it takes away: lips are small, and a small signal learns late."""
+    layer = nn.Conv2d(channels_in, channels_out, side, stride, padding=0 if stride > 1 else side // 2)
+    nn.init.kaiming_normal_(layer.weight)
+    return layer
+
+
+class FaceBlock(nn.Module):
+    """Two 3x3 convolutions around a skip; in between, features are scaled and shifted by what the face does there."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.conv1, self.conv2 = _convolution(channels, channels, 3), _convolution(channels, channels, 3)
+        self.face = nn.Conv2d(EXPRESSIONS + PLACES, 2 * channels, 1)
+        with torch.no_grad():
+            self.conv2.weight *= 0.3
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias).permute(0, 3, 1, 2)
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a skip; starts as the identity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = PixelNorm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(self.norm(x))))
-
-
-class Reader(nn.Module):
-    """What faces do, where they are known to be."""
-
-    def __init__(self, widths: tuple[int, int, int]) -> None:
-        super().__init__()
-        fine, middle, coarse = widths
-        self.fine = nn.Sequential(nn.Conv2d(3 * 16, fine, 3, padding=1), ResidualBlock(fine))
-        self.middle = nn.Sequential(nn.Conv2d(fine + PLACES, middle, 2, 2), ResidualBlock(middle))
-        self.coarse_in = nn.Conv2d(middle + PLACES, coarse, 2, 2)
-        self.coarse = nn.Sequential(
-            ResidualBlock(coarse), ResidualBlock(coarse), PixelNorm(coarse), nn.Conv2d(coarse, EXPRESSIONS, 1)
-        )
-
-    def forward(self, frames: Tensor, places: Tensor) -> Tensor:
-        """`frames [N, 3, H, W]` and `places [N, 2, h, w]` -> expression times place, and place, `[N, 10, h, w]`."""
-        dtype = self.coarse_in.weight.dtype
-        x = F.pixel_unshuffle(frames, 4).to(dtype).contiguous(memory_format=torch.channels_last)
-        where = places.to(dtype)
-        middle = self.middle(torch.cat([self.fine(x), _enlarge(where, 4)], 1))
-        expression = self.coarse(self.coarse_in(torch.cat([middle, _enlarge(where, 2)], 1)))
-        place = where[:, [0 if name in AT_MOUTH else 1 for name in EXPRESSION]]  # [N, 8, h, w]
-        return torch.cat([expression * place, where], 1)
+    def forward(self, x: Tensor, face: Tensor) -> Tensor:
+        scale, shift = self.face(face).chunk(2, 1)
+        return x + self.conv2(F.relu(self.conv1(x) * (1 + scale) + shift))
 
 
 class Painter(nn.Module):
-    """Draws one frame better than the linear part does. Starts as no change."""
+    """Draws one frame better than the linear part does. Starts as next to no change."""
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        face = EXPRESSIONS + PLACES
-        self.fine_in = nn.Sequential(nn.Conv2d(2 * 3 * 16, fine, 3, padding=1), ResidualBlock(fine))
-        self.middle_in = nn.Sequential(nn.Conv2d(fine, middle, 2, 2), ResidualBlock(middle))
-        self.coarse_in = nn.Conv2d(middle, coarse, 2, 2)
-        self.face_coarse = nn.Sequential(nn.Conv2d(face, coarse, 3, padding=1), nn.SiLU(), nn.Conv2d(coarse, coarse, 1))
-        self.coarse = nn.Sequential(ResidualBlock(coarse), ResidualBlock(coarse))
-        self.to_middle = nn.ConvTranspose2d(coarse, middle, 2, 2)
-        self.middle = nn.Sequential(
-            nn.Conv2d(2 * middle + face, middle, 3, padding=1), ResidualBlock(middle), ResidualBlock(middle)
-        )
-        self.to_fine = nn.ConvTranspose2d(middle, fine, 2, 2)
-        self.fine = nn.Sequential(
-            nn.Conv2d(2 * fine + face, fine, 3, padding=1), ResidualBlock(fine), PixelNorm(fine), nn.SiLU()
-        )
+        self.fine_in, self.fine_block = _convolution(2 * 3 * 16, fine, 3), FaceBlock(fine)
+        self.middle_in, self.middle_block = _convolution(fine, middle, 2, 2), FaceBlock(middle)
+        self.coarse_in, self.coarse_block1 = _convolution(middle, coarse, 2, 2), FaceBlock(coarse)
+        self.coarse_block2 = FaceBlock(coarse)
+        self.to_middle, self.middle_join = nn.ConvTranspose2d(coarse, middle, 2, 2), _convolution(2 * middle, middle, 1)
+        self.middle_out = FaceBlock(middle)
+        self.to_fine, self.fine_join = nn.ConvTranspose2d(middle, fine, 2, 2), _convolution(2 * fine, fine, 1)
+        self.fine_out = FaceBlock(fine)
         self.out = nn.Conv2d(fine, 2 + 3 * 16, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.out.weight *= 0.05
+            self.out.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, moved: Tensor, left: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
         """A finer flow and paint.
@@ -140,13 +106,14 @@ class Painter(nn.Module):
             Flow to add `[N, 2, H, W]` in pixels, and colours to add `[N, 3, H, W]`.
         """
         dtype = self.out.weight.dtype
-        x = F.pixel_unshuffle(torch.cat([moved, left], 1), 4).to(dtype)
+        x = F.pixel_unshuffle(torch.cat([moved, left], 1), 4).to(dtype).contiguous(memory_format=torch.channels_last)
         face = face.to(dtype)
-        fine = self.fine_in(x.contiguous(memory_format=torch.channels_last))
-        middle = self.middle_in(fine)
-        coarse = self.coarse(self.coarse_in(middle) + self.face_coarse(face))
-        h = self.middle(torch.cat([self.to_middle(coarse), middle, _enlarge(face, 2)], 1))
-        h = self.fine(torch.cat([self.to_fine(h), fine, _enlarge(face, 4)], 1))
+        at_middle, at_fine = _enlarge(face, 2), _enlarge(face, 4)
+        fine = self.fine_block(F.relu(self.fine_in(x)), at_fine)
+        middle = self.middle_block(F.relu(self.middle_in(fine)), at_middle)
+        h = self.coarse_block2(self.coarse_block1(F.relu(self.coarse_in(middle)), face), face)
+        h = self.middle_out(F.relu(self.middle_join(torch.cat([self.to_middle(h), middle], 1))), at_middle)
+        h = self.fine_out(F.relu(self.fine_join(torch.cat([self.to_fine(h), fine], 1))), at_fine)
         out = self.out(h).float()
         return _enlarge(out[:, :2] * 4, 4), F.pixel_shuffle(out[:, 2:], 4)
 
@@ -219,13 +186,13 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     """Reference-conditioned video autoencoder: 16x in space, 4x in time.
 
     Latent channels: 8 of flow, 34 of expression (`join_faces`), then the coordinates of what is left after warping in a
-    fixed basis of `16 x 16 x 4` blocks (principal components over talking faces). The latents of a film whose
-    expressions are known (the stage's) need no training beyond that basis; for other films the reader finds them.
+    fixed basis of `16 x 16 x 4` blocks (principal components over talking faces). Nothing of it is learnt but the
+    basis, so latents never change while the painter improves. Expressions are known of the stage's films only; `encode`
+    leaves them at zero, and the components carry lips then.
 
     Args:
         latent_channels: Channels of the latents, `z`.
         widths: Channels of the painter's convolutions at 1/4, 1/8 and 1/16 of the resolution.
-        reader_widths: The reader's.
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
             `AutoencoderKLWan`); the pipeline normalises by them.
     """
@@ -235,7 +202,6 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         self,
         latent_channels: int = MOTION_CHANNELS + 22,
         widths: tuple[int, int, int] = (64, 96, 160),
-        reader_widths: tuple[int, int, int] = (48, 96, 160),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
         scale_factor_spatial: int = CELL,
@@ -245,12 +211,9 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         super().__init__()
         block = 3 * FRAMES * CELL**2
         self.basis = nn.Parameter(torch.zeros(latent_channels - MOTION_CHANNELS, block), requires_grad=False)
-        self.reader = Reader(reader_widths)
         self.painter = Painter(widths)
 
-    def encode(
-        self, x: Tensor, reference: Tensor, flow: Tensor | None = None, places: Tensor | None = None
-    ) -> AutoencoderKLOutput:
+    def encode(self, x: Tensor, reference: Tensor, flow: Tensor | None = None) -> AutoencoderKLOutput:
         """Latents of a film relative to its reference frame.
 
         Args:
@@ -258,8 +221,6 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             reference: `[B, 3, H, W]` in [-1, 1].
             flow: From each frame to the reference, `[B, 2, F, H, W]` in pixels, as `decode` returns it; by default it
                 is measured (OpenCV's DIS).
-            places: Shares of mouth and eyes in every cell of the reference, `[B, 2, H/16, W/16]`
-                (`talkies.media.face_places`); without them, no face is seen.
 
         Returns:
             `latent_dist` over `[B, z, n+1, H/16, W/16]`.
@@ -276,24 +237,13 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             films = zip(x, reference, strict=True)
             flow = torch.stack([measure_flow(film.transpose(0, 1), still) for film, still in films])
             flow = flow.transpose(1, 2)  # [B, 2, F, H, W]
-        faces = self._read(x, flow, places)  # [B F, 10, h, w]
-        faces = _in_groups(faces.unflatten(0, (B, -1)).transpose(1, 2)).flatten(0, 1)
         still = reference.repeat_interleave(frames // FRAMES + 1, 0)
-        mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1), faces)
+        mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1))
         mean = mean.unflatten(0, (B, -1)).transpose(1, 2)  # [B, z, T, h, w]
         noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))
 
-    def _read(self, x: Tensor, flow: Tensor, places: Tensor | None) -> Tensor:
-        """The reader's word on every frame: faces are where the flow says that they have moved. `[B F, 10, h, w]`."""
-        B, _, frames, H, W = x.shape
-        if places is None:
-            places = x.new_zeros(B, PLACES, H // CELL, W // CELL)
-        moved = F.avg_pool2d(flow.transpose(1, 2).flatten(0, 1).float(), CELL) / CELL  # [B F, 2, h, w]
-        where = warp(places.float().repeat_interleave(frames, 0), moved)
-        return self.reader(x.transpose(1, 2).flatten(0, 1), where).float()
-
-    def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor, faces: Tensor) -> Tensor:
+    def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor, faces: Tensor | None = None) -> Tensor:
         """Latents of groups of four frames, computed in float32.
 
         Args:
@@ -301,7 +251,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             reference: Theirs, `[N, 3, H, W]`.
             flow: From each frame to the reference, `[N, 4, 2, H, W]` in pixels. Finding correspondences is what
                 convolutions learn worst and a classical method does well.
-            faces: Expression times place, and place, `[N, 4, 10, h, w]`.
+            faces: Expression times place, and place, `[N, 4, 10, h, w]`; zeros where nothing is known.
 
         Returns:
             `[N, z, h, w]`.
@@ -310,6 +260,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         left = groups.float() - self.warped(coarse, reference)
         blocks = F.pixel_unshuffle(left.flatten(1, 2), CELL)  # [N, 12*256, h, w]
         components = torch.einsum("kb,nbhw->nkhw", self.basis.float(), blocks)
+        if faces is None:
+            faces = coarse.new_zeros(len(coarse), FRAMES, EXPRESSIONS + PLACES, *coarse.shape[2:])
         return torch.cat([coarse, join_faces(faces.float()), components], 1)
 
     def warped(self, z: Tensor, reference: Tensor) -> Tensor:
@@ -334,23 +286,24 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     @property
     def reference_channels(self) -> int:
         """Channels of `encode_reference`."""
-        return EXPRESSIONS + PLACES + 3 * THUMBNAIL**2
+        return PLACES + 3 * THUMBNAIL**2
 
     def encode_reference(self, reference: Tensor, places: Tensor | None = None) -> Tensor:
-        """What the transformer is told about the reference frame: where faces are, what they do, and a small picture.
+        """What the transformer is told about the reference frame: where faces are, and a small picture of it.
 
         Args:
             reference: `[B, 3, H, W]` in [-1, 1].
-            places: As for `encode`.
+            places: Shares of mouth and eyes in every cell, `[B, 2, H/16, W/16]` (`talkies.media.face_places`);
+                without them there is no face.
 
         Returns:
-            `[B, 58, H/16, W/16]`, of a spread near one.
+            `[B, 50, H/16, W/16]`, of a spread near one.
         """
         self._check_size(*reference.shape[-2:])
         small = F.pixel_unshuffle(F.avg_pool2d(reference.float(), CELL // THUMBNAIL), THUMBNAIL)  # [B, 48, h, w]
         if places is None:
             places = reference.new_zeros(len(reference), PLACES, *small.shape[2:])
-        return torch.cat([self.reader(reference, places).float(), small * 2], 1)
+        return torch.cat([places.float(), small * 2], 1)
 
     def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
         """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.

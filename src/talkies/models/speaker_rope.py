@@ -130,7 +130,11 @@ def _mean_over_masks(mass: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """Attention `[B, S, H, N+1]` that falls on each mask -> its mean over the mask and the heads, `[B, N+1, S]`."""
     # Dividing after the attention instead of before keeps half precision from rounding 1 / (size of the mask).
     size = tokens.sum(dim=-1).clamp(min=1)  # [B, N+1]
-    return mass.mean(dim=2, dtype=torch.float32).mT / size[..., None]
+    mean = mass.mean(dim=2, dtype=torch.float32).mT / size[..., None]
+    # A softmax sums to one, so a mask of the whole frame has one value everywhere. What rounding leaves of that must not
+    # be stretched over the person's range of labels.
+    whole = tokens.all(dim=-1, keepdim=True)  # [B, N+1, 1]
+    return torch.where(whole, 1 / tokens.shape[-1], mean)
 
 
 def video_labels(person_map: torch.Tensor) -> torch.Tensor:

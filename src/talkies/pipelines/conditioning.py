@@ -119,8 +119,8 @@ class ReferenceConditioning:
         frame = self.reference[:, :, None]
         self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
         self._vae_reference = self.reference.to(vae.device)
-        self._places = _places(self.reference, vae.config.scale_factor_spatial).to(vae.device)  # [B, 2, h, w]
-        features = vae.encode_reference(self._vae_reference, self._places)
+        places = _places(self.reference, vae.config.scale_factor_spatial).to(vae.device)  # [B, 2, h, w]
+        features = vae.encode_reference(self._vae_reference, places)
         self._features = features.float().to(device)  # [B, c_ref, h, w]
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
@@ -130,8 +130,7 @@ class ReferenceConditioning:
     def encode(self, clip: Clip) -> Tensor:
         """``[B, z, T, h, w]``, unit scale."""
         flow = None if clip.flow is None else clip.flow.to(self._vae_device)
-        frames = clip.frames.to(self._vae_device)
-        posterior = self._vae.encode(frames, self._vae_reference, flow, self._places).latent_dist
+        posterior = self._vae.encode(clip.frames.to(self._vae_device), self._vae_reference, flow).latent_dist
         return self._scale.to_unit(posterior.mode().to(self.reference.device))
 
     def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:

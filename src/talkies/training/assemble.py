@@ -48,29 +48,20 @@ class ModelRecipe(BaseModel):
 
 
 @torch.no_grad()
-def freeze_codec(recipe: CodecRecipe, reader: Path | None, folder: Path, draws: int = 64) -> AutoencoderReference:
+def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> AutoencoderReference:
     """The averaged codec with its statistics, saved to `folder`.
 
     Latents are normalised by their spread at faces, where all that matters happens: elsewhere they hardly move, and a
     spread over everything would drown lips in the noise of the generator. All components of the basis share one spread,
     that of the first eight: so they keep their proportions, and an error counts as it shows in the picture.
-
-    Args:
-        recipe: The run.
-        reader: A frozen codec whose reader is taken over, where the run trained only the painter.
-        folder: Where it goes.
-        draws: Batches of eight composites for the statistics.
     """
     trainer = CodecTrainer(recipe)
     codec = trainer.evaluation_model()
-    if reader is not None:
-        trained = AutoencoderReference.from_pretrained(reader, torch_dtype=torch.float32)
-        codec.reader.load_state_dict(trained.reader.state_dict())
     composer, rng = Composer(trainer.training, recipe.crop), np.random.default_rng(5)
     latents = []
     for _ in range(draws):
         batch = collate([composer.draw(rng) for _ in range(8)], 3.0, 2.0)
-        z = codec.encode_groups(batch.group, batch.reference, batch.flow, batch.faces[:, :4]).float()  # [8, z, h, w]
+        z = codec.encode_groups(batch.group, batch.reference, batch.flow, batch.faces).float()  # [8, z, h, w]
         at_face = torch.nn.functional.avg_pool2d(batch.weight.amax(1), 16)[:, 0] > 1.5  # [8, h, w]
         latents.append(z.permute(0, 2, 3, 1)[at_face])
     spread = torch.cat(latents).square().mean(0).sqrt()

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,10 +28,10 @@ from torch import Tensor
 
 from talkies.models.autoencoder_reference import (
     CELL,
-    EXPRESSIONS,
     FLOW_CHANNELS,
     FLOW_UNIT,
     MOTION_CHANNELS,
+    PLACES,
     AutoencoderReference,
 )
 from talkies.training.composites import Composer, Composite, Track, find_tracks
@@ -46,10 +45,8 @@ class CodecRecipe(BaseModel):
     tracks: list[Path]
     validation: list[str] = Field(description="Track names that begin so are held out (whole people).")
     output: Path
-    parts: tuple[Literal["painter", "reader"], ...] = ("painter", "reader")
     latent_channels: int = MOTION_CHANNELS + 22
     widths: tuple[int, int, int] = (64, 96, 160)
-    reader_widths: tuple[int, int, int] = (48, 96, 160)
     crop: int = 96
     batch_size: int = 8
     learning_rate: float = 4e-4
@@ -62,7 +59,8 @@ class CodecRecipe(BaseModel):
     face_weight: float = 2.0
     flow_weight: float = Field(0.02, description="Of the squared error of the finer flow at faces, per pixel squared.")
     basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
-    without_components: float = Field(0.35, description="Share of draws without components; else faded at random.")
+    still: float = Field(0.08, description="Share of draws that show the reference, with nothing known of the face.")
+    without_components: float = Field(0.5, description="Share of draws without components; else faded at random.")
     latent_noise: float = Field(0.2, description="Most noise on latents in training, in their own spread.")
     ema: float = 0.999
     seed: int = 0
@@ -76,8 +74,7 @@ class Batch:
     group: Tensor  # [N, 4, 3, S, S]
     reference: Tensor  # [N, 3, S, S]
     weight: Tensor  # [N, 4, 1, S, S]
-    faces: Tensor  # [N, 5, 10, S/16, S/16]
-    seen: Tensor  # [N, 5, 2, S/16, S/16]
+    faces: Tensor  # [N, 4, 10, S/16, S/16]
     flow: Tensor  # [N, 4, 2, S, S]
 
 
@@ -95,9 +92,7 @@ def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(draw, name) for draw in draws]).astype(np.float32))
 
-    return Batch(
-        stack("group"), stack("reference"), torch.from_numpy(weight), stack("faces"), stack("seen"), stack("flow")
-    )  # fmt: skip
+    return Batch(stack("group"), stack("reference"), torch.from_numpy(weight), stack("faces"), stack("flow"))
 
 
 def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -> Tensor:
@@ -115,12 +110,6 @@ def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -
     across = soft(error[..., 1:] - error[..., :-1]) * weight[..., 1:]
     down = soft(error[..., 1:, :] - error[..., :-1, :]) * weight[..., 1:, :]
     return ((soft(error) * weight).sum() + 0.5 * (across.sum() + down.sum())) / (weight.sum() * 3)
-
-
-def reader_loss(read: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error `[]` of expression in maps `[N, 10, h, w]`, over the cells of mouths and eyes."""
-    error = (read - truth)[:, :EXPRESSIONS].square().sum(1)
-    return error.sum() / (truth[:, EXPRESSIONS:].sum() * EXPRESSIONS).clamp_min(1)
 
 
 @torch.no_grad()
@@ -150,9 +139,9 @@ class CodecTrainer:
         held_out = tuple(recipe.validation)
         self.training = [t for t in tracks if not t.path.name.startswith(held_out)]
         self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
-        self.model = AutoencoderReference(recipe.latent_channels, recipe.widths, recipe.reader_widths)
+        self.model = AutoencoderReference(recipe.latent_channels, recipe.widths)
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.parameters = {k: v for k, v in self.model.named_parameters() if k.startswith(recipe.parts)}
+        self.parameters = {k: v for k, v in self.model.named_parameters() if v.requires_grad}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(), recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay, foreach=True
@@ -183,35 +172,28 @@ class CodecTrainer:
                 self._report(smooth)
 
     def _train_step(self, batch: Batch) -> float:
-        recipe = self.recipe
-        loss = torch.zeros(())
-        if "painter" in recipe.parts:
-            loss = loss + self._painter_loss(batch)
-        if "reader" in recipe.parts:
-            shown = [0, 3, 4]  # two frames of the group, and the reference
-            frames = torch.cat([batch.group[:, [0, 3]], batch.reference[:, None]], 1).flatten(0, 1)
-            with torch.autocast("cpu", torch.bfloat16):
-                read = self.model.reader(frames, batch.seen[:, shown].flatten(0, 1))
-            loss = loss + reader_loss(read.float(), batch.faces[:, shown].flatten(0, 1))
+        loss = self._loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        keep = min(recipe.ema, (1 + self.step) / (10 + self.step))
+        keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - keep)
         return float(loss.detach())
 
-    def _painter_loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch) -> Tensor:
         recipe = self.recipe
         with torch.no_grad():
-            z = self.model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces[:, :4])
+            still = torch.rand(len(batch.group)) < recipe.still
+            batch.group[still], batch.flow[still], batch.faces[still] = batch.reference[still, None], 0.0, 0.0
+            z = self.model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
             strength = recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
             kept = torch.rand(len(z), 1, 1, 1) * (torch.rand(len(z), 1, 1, 1) > recipe.without_components)
             motion, rest = z[:, :MOTION_CHANNELS], z[:, MOTION_CHANNELS:]
             flow, face = motion[:, :FLOW_CHANNELS], motion[:, FLOW_CHANNELS:]
             flow = flow + torch.randn_like(flow) * strength * flow.std() * 0.5
-            face = face + torch.randn_like(face) * strength * 0.3
+            face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
         with torch.autocast("cpu", torch.bfloat16):
             decoded, found = self.model.decode_groups(torch.cat([flow, face, rest], 1), batch.reference)
@@ -284,27 +266,24 @@ class CodecTrainer:
 @torch.no_grad()
 def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) -> dict[str, float]:
     """On plain composites: PSNR in dB everywhere and in mouth boxes, of decoding with and without components and of the
-    reference shown as a still; and how well the reader sees lips open (r at the middle of mouths)."""
+    reference shown as a still."""
     composer, rng = Composer(tracks, 128, augment=False), np.random.default_rng(1)
     names = ("psnr", "psnr_motion", "psnr_still")
     sums, pixels = np.zeros((len(names), 2)), np.zeros(2)
-    opening: list[tuple[float, float]] = []
     for _ in range(draws):
         batch = collate([composer.draw(rng)], 2.0, 1.0)
         inside = (batch.weight > 1).float()
         with torch.autocast("cpu", torch.bfloat16):
-            z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces[:, :4])
+            z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
             motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
             shown = [model.decode_groups(part, batch.reference)[0].clamp(-1, 1) for part in (z, motion)]
-            read = model.reader(batch.group[:, 0], batch.seen[:, 0]).float()
-        place = batch.faces[0, 0, EXPRESSIONS].flatten().argmax()
-        opening.append((float(read[0, 0].flatten()[place]), float(batch.faces[0, 0, 0].flatten()[place])))
         for row, picture in enumerate((*shown, batch.reference[:, None].expand_as(shown[0]))):
             error = ((picture - batch.group) / 2).pow(2).mean(2, keepdim=True)
             sums[row] += float(error.sum()), float((error * inside).sum())
         pixels += inside.numel(), float(inside.sum())
     decibels = np.round(-10 * np.log10(sums / pixels), 2)
-    found = {name: float(row[0]) for name, row in zip(names, decibels, strict=True)}
-    found |= {f"{name}_mouth": float(row[1]) for name, row in zip(names, decibels, strict=True)}
-    seen, truth = np.array(opening).T
-    return found | {"read_open": round(float(np.corrcoef(seen, truth)[0, 1]), 3) if seen.std() > 0 else 0.0}
+    return {
+        f"{name}{part}": float(row[k])
+        for k, part in enumerate(("", "_mouth"))
+        for name, row in zip(names, decibels, strict=True)
+    }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.models.autoencoder_reference import CELL, measure_flow
-from talkies.training.faces import detected, face_maps, move_points, places_of
+from talkies.training.faces import face_maps, move_points
 
 Array = NDArray[Any]
 
@@ -66,8 +66,7 @@ class Composite:
     reference: Array  # [3, S, S]
     mouth: Array  # [4, 4]
     face: Array  # [4, 4]
-    faces: Array  # [5, 10, S/16, S/16]: `face_maps` of four frames, then of the reference
-    seen: Array  # [5, 2, S/16, S/16]: the places of mouth and eyes as a detector might give them
+    faces: Array  # [4, 10, S/16, S/16]: `face_maps`
     flow: Array  # [4, 2, S, S]: an optical flow from each frame to the reference, a hint for training
 
 
@@ -130,9 +129,8 @@ class Composer:
         frames = torch.from_numpy(film)
         flow = measure_flow(frames[:4], frames[4]).numpy()
         cells = self.size // CELL
-        maps = face_maps(labels["face_units"][times], landmarks, cells, cells)
-        seen = places_of(detected(landmarks, rng), cells, cells)
-        return Composite(film[:4], film[4], mouth[:4], face[:4], maps, seen, flow)
+        maps = face_maps(labels["face_units"][times[:4]], landmarks[:4], cells, cells)
+        return Composite(film[:4], film[4], mouth[:4], face[:4], maps, flow)
 
     def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""

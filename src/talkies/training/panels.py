@@ -111,6 +111,7 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
         return torch.cat([groups, singles])
 
     both, moves, faces = in_groups(film), in_groups(flow), in_groups(torch.from_numpy(strip.faces))
+    faces[count:] = 0  # of a frame that is given only the picture is known
     z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves, faces)
     with torch.autocast("cpu", torch.bfloat16):
         seen = torch.from_numpy(strip.seen[reference])[None]

@@ -53,6 +53,11 @@ class PrepareRecipe(BaseModel):
     latent_frames: int = 9
     context: int = 2
     people: dict[int, float] = Field({1: 0.2, 2: 0.7, 3: 0.1}, description="Share of clips by number of people.")
+    captions: Path | None = Field(None, description="Text file, a caption a line: what the tokenizer is learnt from.")
+    strange_prompts: float = Field(
+        0.5,
+        description="Share of clips with any caption as prompt, where there are captions: words that decide nothing.",
+    )
     threads: int = 1
     seed: int = 0
 
@@ -124,6 +129,7 @@ def _load_panel(path: Path) -> Panel:
     return Panel(id=about["id"], reference=int(about["reference"]), person=about["person"], **tensors)
 
 
+PROMPT_TOKENS = 32
 PROMPTS = {
     1: ("a person is talking to the camera.", "one person speaks.", "a portrait of a person who is speaking."),
     2: ("two people are talking to each other.", "a conversation between two people.", "two people speak in turn."),
@@ -151,7 +157,8 @@ def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer:
         # a clip that starts at the reference frame continues the picture; any other continues a film
         latest = min(len(panel.groups) for panel in chosen) - (recipe.latent_frames - 1)
         start = 0 if rng.random() < 0.5 else int(rng.choice([s for s in STARTS if s <= latest]))
-        prompt = prompts[wanted][int(rng.integers(len(prompts[wanted])))]
+        choices = prompts[0] if prompts[0] and rng.random() < recipe.strange_prompts else prompts[wanted]
+        prompt = choices[int(rng.integers(len(choices)))]
         writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, prompt))
 
 
@@ -181,14 +188,16 @@ def prepare(recipe: PrepareRecipe, say: Callable[[str], None] = print) -> None:
     panels = [panel for panel in encode_panels(recipe, say) if panel.mask[::2, ::2].any()]
     if len({panel.person for panel in panels}) < max(recipe.people):
         raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
-    tokenizer = train_tokenizer(text for texts in PROMPTS.values() for text in texts)
+    captions = recipe.captions.read_text(encoding="utf-8").splitlines() if recipe.captions else []
+    tokenizer = train_tokenizer([*captions, *(text for texts in PROMPTS.values() for text in texts)])
     tokenizer.save_pretrained(recipe.tokenizer)
 
     def ids(text: str) -> Tensor:
-        padded = tokenizer(text, padding="max_length", truncation=True, max_length=24)
+        padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
         return torch.tensor(padded["input_ids"], dtype=torch.int64)
 
     prompts = {count: [ids(text) for text in texts] for count, texts in PROMPTS.items()}
+    prompts[0] = [ids(text) for text in captions]
     done = recipe.output / "rounds.json"
     first = json.loads(done.read_text()) if done.exists() else 0
     with CacheWriter(recipe.output, context=recipe.context, null_prompt=ids("")) as writer:

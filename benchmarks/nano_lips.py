@@ -1,0 +1,119 @@
+"""How well the small model's lips follow their own voice, read from its latents: quick enough to watch a training run.
+
+    python benchmarks/nano_lips.py RUN/export CACHE --codec MODEL/vae [--steps 8] [--guidance 2] [--count 48]
+
+Clips of a cache never trained on are generated from their first frame and their voices. Lips are the latents' own
+`open` channel at mouths, against the truth's: r with the own voice, with the neighbour's, and after the voices were
+exchanged; the spread relative to the truth's; how much silent people move relative to speakers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import UMT5EncoderModel
+
+from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, AutoencoderReference
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.sampling.denoise import denoise
+from talkies.sampling.guidance import Branch, ClassifierFreeGuidance
+from talkies.sampling.schedule import shifted_levels
+from talkies.sampling.solver import EulerSolver
+from talkies.training.batches import Batch, assemble_hidden_states, collate
+from talkies.training.shards import LatentCache
+from talkies.training.system import TrainingSystem
+
+PLACE = FLOW_CHANNELS + FRAMES * EXPRESSIONS  # how much of a cell is mouth
+
+
+def generate(system: TrainingSystem, batch: Batch, audio: Tensor, steps: int, guidance: float, shift: float) -> Tensor:
+    """Clean latents `[B, z, T, h, w]` of a batch whose first frame is given."""
+
+    def predict(branch: Branch, latents: Tensor, timestep: Tensor) -> Tensor:
+        output = system.transformer(
+            hidden_states=assemble_hidden_states(latents, batch.known_mask, batch.known, batch.condition),
+            timestep=timestep,
+            encoder_hidden_states=system.embed_prompt(batch.prompt),
+            audio_hidden_states=audio if branch.audio else torch.zeros_like(audio[:, :1]),
+            person_masks=batch.person_masks if branch.audio else None,
+            return_dict=False,
+        )[0].float()
+        return (latents - output) * (1000 / timestep).view(-1, 1, 1, 1, 1)
+
+    noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
+    solver = EulerSolver(shifted_levels(steps, shift))
+    with torch.autocast("cpu", torch.bfloat16):
+        return denoise(predict, noise, solver, ClassifierFreeGuidance(1.0, guidance))
+
+
+def opening(latents: Tensor, where: Tensor, people: int) -> Tensor:
+    """How far each person's lips are open, `[B, people, 4 (T - 1)]`, by latents `[B, z, T, h, w]` at the mouths of
+    `where`; people stand in strips of equal width."""
+    place = where[:, PLACE, 1:].clamp_min(0)  # [B, T-1, h, w]
+    shown = latents[:, FLOW_CHANNELS : FLOW_CHANNELS + FRAMES * EXPRESSIONS : EXPRESSIONS, 1:]  # [B, 4, T-1, h, w]
+    strips = [part.unflatten(-1, (people, -1)) for part in (shown, place)]
+    seen, weight = strips[0], strips[1][:, None]
+    value = (seen * weight).sum((3, 5)) / weight.square().sum((3, 5)).clamp_min(1e-6)  # [B, 4, T-1, people]
+    return value.permute(0, 3, 2, 1).flatten(2)
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Along the last axis."""
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp_min(1e-6)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", type=Path)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--codec", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--shift", type=float, default=4.0)
+    parser.add_argument("--count", type=int, default=48)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    system = TrainingSystem(
+        MultiTalkTransformer3DModel.from_pretrained(arguments.export / "transformer", torch_dtype=torch.float32),
+        UMT5EncoderModel.from_pretrained(arguments.export / "text_encoder", dtype=torch.float32),
+    ).eval()
+    spread = torch.tensor(AutoencoderReference.load_config(arguments.codec)["latents_std"]).view(1, -1, 1, 1, 1)
+    cache = LatentCache([arguments.cache])
+    pairs = [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][: arguments.count]
+    rows: list[Tensor] = []
+    for first in range(0, len(pairs), 8):
+        batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
+        truth = batch.latents * spread
+        lips = [opening(truth, truth, 2)]
+        for audio in (batch.audio, batch.audio.flip(1)):
+            made = generate(
+                system, replace(batch, audio=audio), audio, arguments.steps, arguments.guidance, arguments.shift
+            )
+            lips.append(opening(made * spread, truth, 2))
+        rows.append(torch.stack(lips))
+    truth, made, exchanged = torch.cat(rows, 1)  # [clips, 2, frames] each
+    speaks, other = truth.std(-1) > 0.25, truth.flip(1)
+    both = speaks & speaks.flip(1)
+    print(f"{len(truth)} clips of two, {int(speaks.sum())} speakers, {int((~speaks).sum())} silent")
+    print(f"r with the own voice {correlation(made, truth)[speaks].mean():.3f}")
+    print(f"r with the neighbour's {correlation(made, other)[both].mean():.3f}")
+    print(f"exchanged: r with the old voice {correlation(exchanged, truth)[both].mean():.3f}, "
+          f"with the new {correlation(exchanged, other)[both].mean():.3f}")  # fmt: skip
+    print(f"spread relative to the truth's {float(made[speaks].std(-1).mean() / truth[speaks].std(-1).mean()):.3f}")
+    if (~speaks).any():
+        still = made[~speaks].std(-1).mean() / made[speaks].std(-1).mean()
+        print(f"silent people relative to speakers {float(still):.3f}")
+    rng, values = np.random.default_rng(0), correlation(made, truth)[speaks].numpy()
+    draws = [rng.choice(values, len(values)).mean() for _ in range(1000)]
+    print(f"95 % of bootstrap means of r lie in {np.quantile(draws, 0.025):.3f} to {np.quantile(draws, 0.975):.3f}")
+
+
+if __name__ == "__main__":
+    main()
