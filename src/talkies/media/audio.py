@@ -94,7 +94,7 @@ def decode(path: Path, rate: int, channels: int = 1) -> Iterator[Samples]:
     import av
 
     try:
-        with path.open("rb") as file, _open(file, path) as container:
+        with path.open("rb") as file, open_container(file, path) as container:
             stream = _audio_stream(container, path)
             source = stream.codec_context.layout
             # Channels without meaning ("8 channels") cannot be mixed by position: they become their mean below.
@@ -113,7 +113,12 @@ def decode(path: Path, rate: int, channels: int = 1) -> Iterator[Samples]:
         raise InputError(f"{path.name} cannot be read: {error.strerror or error}.") from None
 
 
-def _open(file: Any, path: Path) -> av.container.InputContainer:
+def open_container(file: Any, path: Path, what: str = "sound file") -> av.container.InputContainer:
+    """Opens a sound or video file that is already open as `file`, so that it can reach nothing but itself.
+
+    Raises:
+        InputError: It is none, or a playlist.
+    """
     import av
 
     try:
@@ -121,13 +126,16 @@ def _open(file: Any, path: Path) -> av.container.InputContainer:
         container = av.open(file, mode="r", options={"protocol_whitelist": "none"}, metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError) as error:
         raise InputError(
-            f"{path.name} is not a sound file that can be read ({getattr(error, 'strerror', error)}).",
+            f"{path.name} is not a {what} that can be read ({getattr(error, 'strerror', error)}).",
             "Any common audio or video file will do: wav, mp3, m4a, flac, ogg, mp4, ...",
         ) from None
     if _REFUSED_FORMATS & set(container.format.name.split(",")):
         container.close()
-        raise InputError(f"{path.name} is a playlist, not a sound file.", "Give the recording itself.")
+        raise InputError(f"{path.name} is a playlist, not a {what}.", "Give the recording itself.")
     return container
+
+
+_open = open_container
 
 
 def _audio_stream(container: av.container.InputContainer, path: Path) -> av.AudioStream:
@@ -181,7 +189,7 @@ def inspect(path: Path) -> Recording:
     Raises:
         InputError: As `decode`, or it is shorter than a video frame.
     """
-    with path.open("rb") if path.is_file() else _missing(path) as file, _open(file, path) as container:
+    with path.open("rb") if path.is_file() else _missing(path) as file, open_container(file, path) as container:
         context = _audio_stream(container, path).codec_context
         rate, channels = context.sample_rate, context.channels
     meter, count, peak = LoudnessMeter(SPEECH_RATE), 0, 0.0
