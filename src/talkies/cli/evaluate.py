@@ -11,10 +11,16 @@ from talkies.cli.report import Report
 from talkies.domain.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from talkies.evaluation.metric import Metric
-    from talkies.evaluation.results import Results, Row
+    from talkies.evaluation.results import Results
 
 app = typer.Typer(help="Measure videos: who speaks with whose voice, how well, how true.", no_args_is_help=True)
+
+SetFolder = Annotated[Path | None, typer.Option("--set", help="Folder of `stage render` shards, or of videos.")]
+SetName = Annotated[str, typer.Option(help="Only shards whose names begin so, e.g. test-dual.")]
+Metrics = Annotated[str, typer.Option(help="Names separated by commas, `ready` or `all`.")]
+Protocol = Annotated[str, typer.Option(help="`tracks`, or `halves`: left and right half apart, for two people.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many videos.")]
+Baselines = Annotated[bool, typer.Option(help="Also the ground truth and shuffled voices.")]
 
 
 @app.callback()
@@ -30,95 +36,98 @@ def _needs() -> None:
 def list_metrics() -> None:
     """Every metric: what it says, what it needs, and whether it can be computed here."""
     from talkies.evaluation.metric import metrics
+    from talkies.evaluation.set_metric import set_metrics
 
-    for metric in metrics().values():
+    for metric in (*metrics().values(), *set_metrics().values()):
         missing = metric.missing()
-        typer.echo(f"{metric.name}  ({'not here: ' + missing if missing else 'ready'})")
+        typer.echo(f"{metric.name}: {'not here: ' + missing if missing else 'ready'}")
         for column in metric.columns:
             unit = f", {column.unit}" if column.unit else ""
             typer.echo(f"    {column.name}: {column.meaning} (better: {column.direction}{unit})")
-        typer.echo(f"    needs {metric.needs}" + (f"; {metric.weights}" if metric.weights else ""))
+        facts = (f"needs {metric.needs}", metric.weights, metric.source)
+        typer.echo("    " + "; ".join(fact for fact in facts if fact))
 
 
 @app.command()
 def measure(
-    videos: Annotated[list[Path] | None, typer.Argument(help="One video, or none with --set.")] = None,
+    video: Annotated[Path | None, typer.Argument(help="A video; or none, with --set.")] = None,
     voice: Annotated[
         list[Path] | None, typer.Option(help="A person's own voice, left to right; `silence` for a silent person.")
     ] = None,
     truth: Annotated[
         list[Path] | None, typer.Option(help="Known lips, left to right: .npz of a clip or of tracks, or .csv curves.")
     ] = None,
-    sets: Annotated[
-        Path | None, typer.Option("--set", help="Folder of `stage render` shards, or of videos of single people.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Only shards whose names begin so, e.g. test-dual.")] = "",
+    sets: SetFolder = None,
+    name: SetName = "",
     generated: Annotated[
         Path | None, typer.Option(help="Folder with the model's KEY.mp4; the set's own videos without it.")
     ] = None,
     model: Annotated[str, typer.Option(help="What the model is called in tables.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for JSON and CSV.")] = None,
-    metrics: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "binding,lip-truth,drift",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many videos.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Also the ground truth and shuffled voices.")] = True,
+    metrics: Metrics = "ready",
+    protocol: Protocol = "tracks",
+    limit: Limit = None,
+    baselines: Baselines = True,
 ) -> None:
-    """Measure a video, or a set of videos."""
+    """Measure a video with its people's voices, or a set of videos."""
     from talkies.evaluation.metric import choose
     from talkies.evaluation.results import save
+    from talkies.evaluation.runner import as_results, measure_all
+    from talkies.evaluation.sets import read_single
 
-    chosen = choose(metrics)
-    if (sets is None) == (not videos):
-        raise InputError("What is to be measured?", "Give one video, or --set FOLDER.")
-    if sets is None:
-        if len(videos or []) != 1:
-            raise InputError("Only one video is measured without --set.", "Put them in a folder and use --set.")
-        results = [_one_video((videos or [])[0], voice or [], truth or [], chosen, model)]
+    if (sets is None) == (video is None):
+        raise InputError("What is to be measured?", "Give a video, or --set FOLDER.")
+    if video is not None:
+        chosen, _ = choose(metrics)
+        rows = measure_all([read_single(video, voice or [], truth or [])], chosen).rows
+        results = [as_results(rows, chosen, model or "video", video.name)]
     else:
-        results = _a_set(sets, name, generated, model, chosen, limit, baselines)
+        assert sets is not None  # noqa: S101
+        results = _measure_set(sets, name, generated, model, metrics, protocol, limit, baselines)
     if out is not None:
         save(results, out)
     for result in results:
         _show(result)
 
 
-def _one_video(video: Path, voices: list[Path], truths: list[Path], chosen: tuple[Metric, ...], model: str) -> Results:
-    from talkies.evaluation.runner import as_results, measure_all
-    from talkies.evaluation.sets import read_single
-
-    rows, _ = measure_all([read_single(video, voices, truths)], chosen)
-    return as_results(rows, chosen, model or "video", video.name)
-
-
-def _a_set(
-    folder: Path, name: str, generated: Path | None, model: str, chosen: tuple[Metric, ...], limit: int | None,
+def _measure_set(
+    folder: Path, name: str, generated: Path | None, model: str, metrics: str, protocol: str, limit: int | None,
     baselines: bool,
 ) -> list[Results]:  # fmt: skip
-    from talkies.evaluation.runner import as_results, measure_all
+    """Results of the model (if any), the ground truth and shuffled voices."""
+    from talkies.evaluation.metric import choose
+    from talkies.evaluation.protocols import protocol as find_protocol
+    from talkies.evaluation.runner import Findings, as_results, measure_all
+    from talkies.evaluation.set_metric import distances
     from talkies.evaluation.sets import open_set
 
-    label = name or folder.name
-    report = Report()
-    passes: list[tuple[str, Path | None]] = []
-    if generated is not None:
-        passes.append((model or generated.name, generated))
-    if baselines or generated is None:
-        passes.append(("ground truth", None))
+    chosen, of_sets = choose(metrics)
+    cut, label, report = find_protocol(protocol), name or folder.name, Report()
+
+    def one_pass(called: str, videos: Path | None, shuffle: bool) -> Findings:
+        return measure_all(
+            open_set(folder, name, videos, limit), chosen, of_sets, protocol=cut, shuffle=shuffle,
+            progress=lambda row: report.say(f"{called}  {row.key}  {row.failure or f'{row.seconds:.1f} s'}"),
+        )  # fmt: skip
+
     results = []
-    for called, source in passes:
-        shuffle = baselines and source is None
-
-        def progress(row: Row, called: str = called) -> None:
-            report.say(f"{called}  {row.key}  {row.failure or f'{row.seconds:.1f} s'}")
-
-        rows, strange = measure_all(open_set(folder, name, source, limit), chosen, progress, shuffle)
-        results.append(as_results(rows, chosen, called, label))
-        if strange:
-            results.append(as_results(strange, chosen, "shuffled audio", label))
+    made = one_pass(model or generated.name, generated, False) if generated is not None else None
+    real = one_pass("ground truth", None, baselines) if baselines or made is None else None
+    if made is not None and generated is not None:
+        whole, notes = distances(of_sets, made.features, real.features) if real else ({}, ())
+        called = model or generated.name
+        results.append(
+            as_results(made.rows, chosen, called, label, of_sets=of_sets, whole=whole, notes=notes, protocol=protocol)
+        )
+    if real is not None:
+        results.append(as_results(real.rows, chosen, "ground truth", label, protocol=protocol))
+        if real.shuffled:
+            results.append(as_results(real.shuffled, chosen, "shuffled audio", label, protocol=protocol))
     return results
 
 
 def _show(result: Results) -> None:
-    """A table on standard output: means with intervals, then people if there is one video only."""
+    """A table on standard output: means with intervals; of a single video also each person."""
     from talkies.evaluation.statistics import estimate
 
     failed = [row for row in result.rows if row.failure]
@@ -127,18 +136,106 @@ def _show(result: Results) -> None:
         value = estimate(list(result.column(name).values()))
         if value.count:
             spread = f"  [{value.low:.3f}, {value.high:.3f}]" if value.count > 1 else ""
-            typer.echo(f"    {name:<22} {value.mean:8.3f}{spread}  n={value.count}")
-    for key, whole in result.whole.items():
-        typer.echo(f"    {key:<22} {'-' if whole is None else f'{whole:8.3f}'}")
+            typer.echo(f"    {name:<24} {value.mean:8.3f}{spread}  n={value.count}")
+    for name, whole in result.whole.items():
+        typer.echo(f"    {name:<24} {'       -' if whole is None else f'{whole:8.3f}'}")
     for row in failed[:20]:
         typer.echo(f"    {row.key}: {row.failure}")
     for note in result.notes:
         typer.echo(f"    note: {note}")
     if len(result.rows) == 1:
         for person in result.rows[0].people:
-            typer.echo(f"    {person['name']} (against {person['against']})")
-            for field, number in person.items():
-                if isinstance(number, float):
-                    typer.echo(f"        {field:<20} {number:8.3f}")
-        for line in result.rows[0].matrix:
-            typer.echo("    face x voice  " + " ".join("   -  " if v is None else f"{v:6.3f}" for v in line))
+            numbers = [f"{name} {value:.3f}" for name, value in person.items() if isinstance(value, float)]
+            typer.echo(f"    {person['name']}, against {person['against']}: {', '.join(numbers)}")
+        for number, line in enumerate(result.rows[0].matrix, 1):
+            shown = " ".join("   -  " if value is None else f"{value:6.3f}" for value in line)
+            typer.echo(f"    face {number} with each voice: {shown}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="The page to write, .html.")],
+    results: Annotated[list[Path], typer.Argument(help="JSON files, or folders of them.")],
+) -> None:
+    """Write one self-contained HTML page that compares any number of models."""
+    from talkies.evaluation.report import html
+    from talkies.evaluation.results import load
+    from talkies.media.staging import staged
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{out} is no page.", "Name it .html.")
+    page = html([result for path in results for result in load(path)])
+    with staged(out) as scratch:
+        scratch.write_text(page, encoding="utf-8")
+    typer.echo(str(out))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Results of one model, JSON.")],
+    second: Annotated[Path, typer.Argument(help="Results of another on the same videos, JSON.")],
+) -> None:
+    """Compare two models video by video: differences, intervals, paired tests."""
+    from talkies.evaluation.results import load
+    from talkies.evaluation.statistics import compare_all
+
+    (one, *more_one), (two, *more_two) = load(first), load(second)
+    if more_one or more_two:
+        raise InputError("A folder holds several results.", "Give two JSON files.")
+    typer.echo(f"{two.model} minus {one.model}, {one.set}; Wilcoxon's signed-rank test, Holm's correction")
+    found = compare_all(one, two)
+    if not found:
+        raise InputError("The two have no column and video in common.")
+    for name, result in found.items():
+        difference = result.difference
+        chance = "p -" if result.p != result.p else f"p {result.p_corrected:.3g}"
+        typer.echo(
+            f"    {name:<24} {result.first:8.3f} -> {result.second:8.3f}  {difference.mean:+.3f} "
+            f"[{difference.low:+.3f}, {difference.high:+.3f}]  {chance}  larger in {100 * result.effect:.0f} % "
+            f"of {result.count}"
+        )
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Option(help="A model as `generate` takes it.")],
+    sets: Annotated[Path, typer.Option("--set", help="Folder of `stage render` shards.")],
+    out: Annotated[Path, typer.Option(help="Folder for videos, results and report; a run goes on where it stopped.")],
+    name: SetName = "",
+    limit: Limit = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; else the model's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    metrics: Metrics = "ready",
+    protocol: Protocol = "tracks",
+    baselines: Baselines = True,
+) -> None:
+    """Generate a set's videos with a model, measure them, and write the report."""
+    from talkies.cli.evaluate_run import generate_set
+    from talkies.evaluation.report import html
+    from talkies.evaluation.results import save
+    from talkies.media.staging import staged
+
+    videos = generate_set(model, sets, out / "videos", name, limit, steps, seed)
+    results = _measure_set(sets, name, videos, Path(model).name, metrics, protocol, limit, baselines)
+    save(results, out / "results")
+    with staged(out / "report.html") as scratch:
+        scratch.write_text(html(results), encoding="utf-8")
+    for result in results:
+        _show(result)
+    typer.echo(str(out / "report.html"))
+
+
+@app.command(name="fit-speech", hidden=True)
+def fit_speech(
+    tracks: Annotated[Path, typer.Argument(help="Folder of `stage tracks` to fit to.")],
+    test: Annotated[Path, typer.Option(help="Folder of `stage tracks` with other people, voices and sentences.")],
+    out: Annotated[Path | None, typer.Option(help="File for the weights, .safetensors; else nothing is kept.")] = None,
+) -> None:
+    """Fit what voices say about lips to the stage's truth, and say how well it does on others."""
+    from talkies.evaluation.speech import fit, judge, read_tracks, save_filter
+
+    weights = fit(read_tracks(tracks))
+    for name, value in judge(weights, read_tracks(test)).items():
+        typer.echo(f"{name}: {value:.4g}")
+    if out is not None:
+        save_filter(weights, out)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,3 +32,18 @@ def resized(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     if picture.shape[:2] == size:
         return picture
     return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def thumbnail(picture: NDArray[np.uint8], height: int = 96) -> NDArray[np.uint8]:
+    """`[H, W, 3]` at another height, in shape."""
+    return resized(np.ascontiguousarray(picture), (height, max(1, round(picture.shape[1] * height / picture.shape[0]))))
+
+
+def strip(pictures: Sequence[NDArray[np.uint8]], count: int = 6) -> str:
+    """Some of the pictures (`[H, W, 3]`, all alike) side by side, as a JPEG in a `data:` address."""
+    from PIL import Image
+
+    chosen = [pictures[round(k)] for k in np.linspace(0, len(pictures) - 1, min(count, len(pictures)))]
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(chosen, axis=1)).save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from talkies.domain.errors import InputError
 from talkies.evaluation.sample import Observation
+
+if TYPE_CHECKING:
+    from talkies.evaluation.set_metric import SetMetric
 
 Direction = Literal["higher", "lower", "zero", "one", "none"]
 
@@ -55,22 +58,29 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for metric in ALL}
 
 
-def choose(names: str) -> tuple[Metric, ...]:
-    """Metrics by names separated by commas; `all` for every one.
+def choose(names: str) -> tuple[tuple[Metric, ...], tuple[SetMetric, ...]]:
+    """Metrics of videos and of sets by names separated by commas; `all` for every one, `ready` for all that can be
+    computed here.
 
     Raises:
         InputError: There is no such metric.
     """
-    known = metrics()
-    if names.strip() == "all":
-        return tuple(known.values())
+    from talkies.evaluation.set_metric import set_metrics
+
+    known, of_sets = metrics(), set_metrics()
     wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if wanted in (["all"], ["ready"]):
+        either: list[Metric | SetMetric] = [*known.values(), *of_sets.values()]
+        wanted = [metric.name for metric in either if wanted == ["all"] or not metric.missing()]
     for name in wanted:
-        if name not in known:
-            raise InputError(f"There is no metric {name}.", f"Choose from {', '.join(known)}, or all.")
-    return tuple(known[name] for name in wanted)
+        if name not in known and name not in of_sets:
+            raise InputError(f"There is no metric {name}.", f"Choose from {', '.join((*known, *of_sets))}, all, ready.")
+    return (
+        tuple(known[name] for name in wanted if name in known),
+        tuple(of_sets[name] for name in wanted if name in of_sets),
+    )
 
 
-def columns(chosen: tuple[Metric, ...]) -> dict[str, Column]:
+def columns(chosen: Sequence[Metric]) -> dict[str, Column]:
     """The columns of metrics by name."""
     return {column.name: column for metric in chosen for column in metric.columns}

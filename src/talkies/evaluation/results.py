@@ -31,6 +31,7 @@ class Row(_Strict):
         key: Its name. values: By column; None where a number has no meaning.
         people: Per person what `lips.LipReport` says.
         matrix: Sync scores, row: face, column: voice. curves: Over time, by name, for plots.
+        strip: Some frames as a JPEG in a `data:` address, or "".
         failure: Why there are no values, or "". seconds: That measuring took.
     """
 
@@ -39,6 +40,7 @@ class Row(_Strict):
     people: tuple[PersonValues, ...] = ()
     matrix: tuple[tuple[float | None, ...], ...] = ()
     curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    strip: str = ""
     failure: str = ""
     seconds: float = 0.0
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,56 +17,125 @@ from talkies.domain.errors import TalkiesError
 from talkies.evaluation.lips import lip_reports, wanted_opening
 from talkies.evaluation.metric import Metric, columns
 from talkies.evaluation.metrics.drift import drift_curves
+from talkies.evaluation.protocols import Protocol, tracks
 from talkies.evaluation.results import ColumnEntry, PersonValues, Results, Row, number
 from talkies.evaluation.sample import Observation, Person, Sample
+from talkies.evaluation.set_metric import Features, SetMetric
 from talkies.evaluation.statistics import SEED
 from talkies.evaluation.sync import CurveScorer, bind
 from talkies.version import __version__ as VERSION
 
 
+@dataclass
+class Findings:
+    """What one pass over a set found.
+
+    Attributes:
+        rows: One per sample. shuffled: The same videos with other samples' voices; empty unless asked for.
+        features: Per set metric one array per video.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    shuffled: list[Row] = field(default_factory=list)
+    features: dict[str, list[Features]] = field(default_factory=dict)
+
+
 def measure_all(
     samples: Iterable[Sample],
-    metrics: tuple[Metric, ...],
-    progress: Callable[[Row], None] = lambda row: None,
+    metrics: Sequence[Metric],
+    of_sets: Sequence[SetMetric] = (),
+    *,
+    protocol: Protocol = tracks,
     shuffle: bool = False,
-) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Rows of all samples, and of the same videos with other samples' voices.
+    progress: Callable[[Row], None] = lambda row: None,
+) -> Findings:
+    """Measures samples one by one, in order.
 
     Args:
-        samples: Looked at one by one, in order.
-        metrics: Each is computed for each sample.
+        samples: Looked at once. metrics: Computed for each. of_sets: Whose features are collected.
+        protocol: How a sample is cut up; numbers are means over its parts.
+        shuffle: Measure every video also with the voices of the one before it that has as many people (the first with
+            the last one's): what chance gives.
         progress: Called after each sample.
-        shuffle: Measure the second kind too: every video with the voices of the one before it (of the same number of
-            people; the first with the last one's). It tells what chance gives.
-
-    Returns:
-        Own rows and shuffled ones (empty without `shuffle`).
     """
-    rows: list[Row] = []
-    strange: list[Row] = []
-    first: dict[int, Observation] = {}  # by the number of people
-    last: dict[int, tuple[Person, ...]] = {}
-    alone: set[int] = set()
+    found = Findings()
+    shuffler = _Shuffler(metrics)
     for sample in samples:
-        seen = Observation(sample)
-        rows.append(measure_one(seen, metrics))
-        progress(rows[-1])
-        if shuffle and not rows[-1].failure:
-            count = len(sample.people)
-            if count in last:
-                strange.append(measure_one(seen.with_voices(last[count]), metrics))
-                alone.discard(count)
-            else:
-                first[count] = seen.kept()
-                alone.add(count)
-            last[count] = sample.people
-    for count, seen in first.items():
-        if count not in alone:
-            strange.insert(0, measure_one(seen.with_voices(last[count]), metrics))
-    return tuple(rows), tuple(strange)
+        row, parts = _measure_parts(sample, metrics, protocol)
+        found.rows.append(row)
+        progress(row)
+        if row.failure:
+            continue
+        for metric in of_sets:
+            if not metric.missing():
+                _collect(found.features.setdefault(metric.name, []), metric, parts)
+        if shuffle and protocol is tracks:
+            found.shuffled += shuffler.add(parts[0])
+    found.shuffled += shuffler.rest()
+    return found
 
 
-def measure_one(seen: Observation, metrics: tuple[Metric, ...]) -> Row:
+class _Shuffler:
+    """Pairs every video with the voices of the one before it that has as many people."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+        self._first: dict[int, Observation] = {}
+        self._last: dict[int, tuple[Person, ...]] = {}
+        self._pairs: Counter[int] = Counter()
+
+    def add(self, seen: Observation) -> list[Row]:
+        count = len(seen.sample.people)
+        before, self._last[count] = self._last.get(count), seen.sample.people
+        if before is None:
+            self._first[count] = seen.kept()
+            return []
+        self._pairs[count] += 1
+        return [measure_one(seen.with_voices(before), self._metrics)]
+
+    def rest(self) -> list[Row]:
+        """The first ones, with the last ones' voices."""
+        return [
+            measure_one(seen.with_voices(self._last[count]), self._metrics)
+            for count, seen in self._first.items()
+            if self._pairs[count]
+        ]
+
+
+def _measure_parts(sample: Sample, metrics: Sequence[Metric], protocol: Protocol) -> tuple[Row, list[Observation]]:
+    try:
+        parts = [Observation(part) for part in protocol(sample)]
+    except TalkiesError as error:
+        return Row(key=sample.key, failure=" ".join(str(error).split())), []
+    rows = [measure_one(part, metrics) for part in parts]
+    if len(rows) == 1:
+        return rows[0], parts
+    failures = [row.failure for row in rows if row.failure]
+    names = dict.fromkeys(name for row in rows for name in row.values)
+    values = {name: _mean([row.values.get(name) for row in rows]) for name in names}
+    return Row(
+        key=sample.key,
+        values={} if failures else values,
+        people=tuple(person for row in rows for person in row.people),
+        failure="; ".join(failures),
+        seconds=sum(row.seconds for row in rows),
+    ), parts
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 6) if known else None
+
+
+def _collect(into: list[Features], metric: SetMetric, parts: Sequence[Observation]) -> None:
+    """Features of a video; one that gives none is left out, its row says what it lacks."""
+    try:
+        into += [metric.features(part) for part in parts]
+    except TalkiesError:
+        return
+
+
+def measure_one(seen: Observation, metrics: Sequence[Metric]) -> Row:
     """One row; of a broken, silent, faceless or too short video, or one that breaks a metric, with the reason."""
     began = time.perf_counter()
     key = seen.sample.key
@@ -82,6 +152,7 @@ def measure_one(seen: Observation, metrics: tuple[Metric, ...]) -> Row:
             people=_people(seen) if found else (),
             matrix=tuple(tuple(map(number, row)) for row in bind(seen, CurveScorer()).scores) if found else (),
             curves=_curves(seen),
+            strip=seen.strip,
             seconds=round(time.perf_counter() - began, 3),
         )
     except TalkiesError as error:
@@ -124,19 +195,23 @@ def _earlier(person: Person, frames: int) -> Person:
 
 
 def as_results(
-    rows: tuple[Row, ...],
-    metrics: tuple[Metric, ...],
+    rows: Sequence[Row],
+    metrics: Sequence[Metric],
     model: str,
     set_name: str,
-    whole: dict[str, float | None] | None = None,
-    notes: tuple[str, ...] = (),
+    *,
+    of_sets: Sequence[SetMetric] = (),
+    whole: Mapping[str, float | None] | None = None,
+    notes: Sequence[str] = (),
+    protocol: str = "tracks",
 ) -> Results:
     """Rows with all that is needed to read them later."""
+    described = {**columns(metrics), **{metric.column.name: metric.column for metric in of_sets}}
     entries = {
         name: ColumnEntry(direction=column.direction, unit=column.unit, meaning=column.meaning)
-        for name, column in columns(metrics).items()
+        for name, column in described.items()
     }
-    missing = tuple(f"{metric.name}: {reason}" for metric in metrics if (reason := metric.missing()))
+    missing = [f"{metric.name}: {reason}" for metric in (*metrics, *of_sets) if (reason := metric.missing())]
     made = {
         "talkies": VERSION,
         "date": datetime.now(UTC).date().isoformat(),
@@ -144,5 +219,12 @@ def as_results(
         "seed": str(SEED),
     }
     return Results(
-        model=model, set=set_name, columns=entries, rows=rows, whole=whole or {}, notes=(*missing, *notes), made=made
+        model=model,
+        set=set_name,
+        protocol=protocol,
+        columns=entries,
+        rows=tuple(rows),
+        whole=dict(whole or {}),
+        notes=(*missing, *notes),
+        made=made,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
-from talkies.evaluation.appearance import look
+from talkies.evaluation.appearance import look, strip, thumbnail
 from talkies.evaluation.faces import ArrayVideo, Blocks, FaceTrack, track_faces
 from talkies.evaluation.mouth import Mouth, measured_mouth
 from talkies.evaluation.speech import expected_opening, voiced
@@ -19,6 +19,8 @@ Array = NDArray[np.float32]
 
 #: Shorter videos say nothing about lips.
 MIN_FRAMES = 10
+#: Frames between two that are kept, small, for reports.
+THUMBNAIL_STEP = 12
 
 
 @dataclass(frozen=True)
@@ -98,27 +100,35 @@ class Observation:
         return small
 
     @cached_property
-    def _first_pass(self) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    def _first_pass(self) -> tuple[NDArray[np.float64], tuple[int, int], list[NDArray[np.uint8]]]:
         looks: list[NDArray[np.float64]] = []
+        thumbnails: list[NDArray[np.uint8]] = []
         before: NDArray[np.uint8] | None = None
         for block in self.sample.video.blocks():
             for frame in block:
+                if len(looks) % THUMBNAIL_STEP == 0:
+                    thumbnails.append(thumbnail(frame))
                 looks.append(look(frame, before))
                 before = frame
         if before is None or len(looks) < MIN_FRAMES:
             raise InputError(f"{self.sample.key} has {len(looks)} frames; at least {MIN_FRAMES} are needed.")
-        return np.stack(looks), (int(before.shape[0]), int(before.shape[1]))
+        return np.stack(looks), (int(before.shape[0]), int(before.shape[1])), thumbnails
 
     @property
     def size(self) -> tuple[int, int, int]:
         """Frames, height, width."""
-        looks, (height, width) = self._first_pass
+        looks, (height, width), _ = self._first_pass
         return len(looks), height, width
 
     @property
     def looks(self) -> NDArray[np.float64]:
         """`[F, 6]`, see `appearance.look`."""
         return self._first_pass[0]
+
+    @property
+    def strip(self) -> str:
+        """Some frames for a report, see `appearance.strip`."""
+        return strip(self._first_pass[2])
 
     @cached_property
     def faces(self) -> tuple[FaceTrack | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from talkies.media.shards import decode_video, read_clips
 
 Labels = Mapping[str, NDArray[Any]]
 
+#: What `talkies evaluate run` notes beside its videos.
+RUNS = "runs.json"
 #: Seconds of sound that are read at most.
 MAX_SECONDS = 3600
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
@@ -43,14 +46,25 @@ def read_stage(folder: Path, name: str = "", videos: Path | None = None, limit: 
     shards = sorted(folder.glob(f"{name}*.tar"))
     if not shards:
         raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
+    runs = read_runs(videos)
     clips = (clip for shard in shards for clip in read_clips(shard))
-    for number, clip in enumerate(clips):
-        if limit is not None and number >= limit:
-            return
-        yield _stage_sample(clip, videos)
+    for clip in islice(clips, limit):
+        yield _stage_sample(clip, videos, runs)
 
 
-def _stage_sample(clip: dict[str, bytes], videos: Path | None) -> Sample:
+def read_runs(videos: Path | None) -> dict[str, dict[str, float]]:
+    """What `talkies evaluate run` noted about making each video; empty where there is no such note."""
+    path = None if videos is None else videos / RUNS
+    if path is None or not path.is_file():
+        return {}
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        return {str(key): {str(n): float(v) for n, v in run.items()} for key, run in noted.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise InputError(f"{path} is no note of a run.", "Remove it, or make the videos again.") from None
+
+
+def _stage_sample(clip: dict[str, bytes], videos: Path | None, runs: Mapping[str, dict[str, float]]) -> Sample:
     key = clip["key"].decode()
     manifest = json.loads(clip["json"])
     height, width = int(manifest["height"]), int(manifest["width"])
@@ -61,7 +75,7 @@ def _stage_sample(clip: dict[str, bytes], videos: Path | None) -> Sample:
             _stage_person(k, {n: labels[f"p{k}/{n}"] for n in _WANTED}, clip[f"p{k}.wav"], (height, width))
             for k in range(len(manifest["people"]))
         )
-    return Sample(key, video, people, str(manifest["captions"][0]), truth[0])
+    return Sample(key, video, people, str(manifest["captions"][0]), truth[0], runs.get(key, {}))
 
 
 _WANTED = ("lip_opening", "lip_width", "points", "face_box", "phone_labels", "phone_times")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from talkies.evaluation.results import Results
 
 SEED = 0
 RESAMPLES = 2000
@@ -65,6 +69,17 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
     effect = float(((difference > 0) + 0.5 * (difference == 0)).mean()) if keys else float("nan")
     means = (float(a.mean()), float(b.mean())) if keys else (float("nan"), float("nan"))
     return Comparison(len(keys), *means, estimate(list(difference)), p, p, effect)
+
+
+def compare_all(first: Results, second: Results) -> dict[str, Comparison]:
+    """All columns both have values of, corrected together."""
+    found = {}
+    for name in first.columns:
+        result = compare(first.column(name), second.column(name)) if name in second.columns else None
+        if result is not None and result.count:
+            found[name] = result
+    ps = corrected([result.p for result in found.values()])
+    return {name: replace(result, p_corrected=p) for (name, result), p in zip(found.items(), ps, strict=True)}
 
 
 def corrected(ps: Sequence[float]) -> list[float]:

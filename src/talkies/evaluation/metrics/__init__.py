@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from talkies.evaluation.metric import Metric
 from talkies.evaluation.metrics.binding import BINDING
+from talkies.evaluation.metrics.cost import COST
 from talkies.evaluation.metrics.drift import DRIFT
+from talkies.evaluation.metrics.efid import EFID
+from talkies.evaluation.metrics.fid import FID
+from talkies.evaluation.metrics.fvd import FVD
+from talkies.evaluation.metrics.identity import IDENTITY
 from talkies.evaluation.metrics.lip_truth import LIP_TRUTH
 from talkies.evaluation.metrics.syncnet import SYNC
+from talkies.evaluation.set_metric import SetMetric
 
-ALL: tuple[Metric, ...] = (BINDING, LIP_TRUTH, DRIFT, SYNC)
+ALL: tuple[Metric, ...] = (BINDING, LIP_TRUTH, SYNC, IDENTITY, DRIFT, COST)
+ALL_OF_SETS: tuple[SetMetric, ...] = (FID, FVD, EFID)

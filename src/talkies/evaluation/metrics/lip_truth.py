@@ -1,4 +1,4 @@
-"""Lip truth: opening, width and closures against what is known or heard."""
+"""Lip truth: opening, width and closures against what is known."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from talkies.evaluation.sample import Observation
 
 
 def measure(seen: Observation) -> dict[str, float]:
-    """Means over the people for whom a number has a meaning."""
-    reports = lip_reports(seen)
-    talking = [report for report in reports if not report.silent]
+    """Means over speaking people whose lips are known; what voices ask for is no truth (see `metrics.binding`)."""
+    talking = [report for report in lip_reports(seen) if report.against == "truth" and not report.silent]
     return {
         "lip r": _mean(talking, "r"),
         "lip width r": _mean(talking, "width_r"),
@@ -31,14 +30,14 @@ def _mean(reports: list[LipReport], name: str) -> float:
 LIP_TRUTH = Metric(
     name="lip-truth",
     columns=(
-        Column("lip r", "higher", "", "correlation of the lip opening with the truth (or, without it, the voice)"),
+        Column("lip r", "higher", "", "correlation of the lip opening with the truth"),
         Column("lip width r", "higher", "", "correlation of the mouth's width with the truth"),
         Column("lip amplitude", "one", "", "spread of the opening over that of the truth"),
         Column("lip error", "lower", "eye distances", "mean absolute difference of the opening, means taken away"),
         Column("lip offset", "zero", "frames", "shift of best agreement; positive: lips are late"),
         Column("closed on p b m", "higher", "", "share of p, b and m with closed lips"),
     ),
-    needs="people with voices; per-frame truth makes it exact",
+    needs="people whose lips are known frame by frame",
     measure=measure,
     weights="MediaPipe Face Mesh (Apache-2.0), included",
     source="arXiv 1907.06724 (mesh); exact lips of `talkies stage render`",

@@ -1,0 +1,91 @@
+"""Generates the videos of a set, clip by clip, for `talkies evaluate run`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import yaml
+
+from talkies.cli.report import Report
+from talkies.domain.errors import InputError, TalkiesError
+from talkies.media.staging import staged
+
+
+def generate_set(
+    model: str, folder: Path, out: Path, name: str, limit: int | None, steps: int | None, seed: int
+) -> Path:
+    """Makes `KEY.mp4` for every clip of a set from its first frame, captions and voices; what exists is kept.
+
+    A clip that cannot be made is reported and left out: measuring then says that its video is missing.
+
+    Returns:
+        The folder, with `runs.json` beside the videos: seconds and peak memory of each.
+
+    Raises:
+        InputError: There are no shards.
+    """
+    from talkies.evaluation.sets import RUNS, read_runs
+    from talkies.media.shards import read_clips
+
+    shards = sorted(folder.glob(f"{name}*.tar"))
+    if not shards:
+        raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
+    out.mkdir(parents=True, exist_ok=True)
+    report, runs = Report(), read_runs(out)
+    for clip in islice((clip for shard in shards for clip in read_clips(shard)), limit):
+        key = clip["key"].decode()
+        target = out / f"{key}.mp4"
+        if target.exists():
+            continue
+        began = time.perf_counter()
+        try:
+            _generate(clip, target, model, steps, seed)
+        except TalkiesError as error:
+            report.note(f"{key}: {error}")
+            continue
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        runs[key] = {"seconds": round(time.perf_counter() - began, 2), "peak_bytes": float(peak)}
+        with staged(out / RUNS) as scratch:
+            scratch.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+        report.say(f"{key}  {runs[key]['seconds']:.1f} s")
+    return out
+
+
+def _generate(clip: dict[str, bytes], target: Path, model: str, steps: int | None, seed: int) -> None:
+    from PIL import Image
+
+    from talkies.cli.generate import generate
+    from talkies.media.shards import decode_video
+
+    manifest = json.loads(clip["json"])
+    with tempfile.TemporaryDirectory(prefix="talkies-") as scratch:
+        place = Path(scratch)
+        Image.fromarray(decode_video(clip["mp4"])[0]).save(place / "picture.png")
+        speakers = []
+        for k, person in enumerate(manifest["people"]):
+            (place / f"p{k}.wav").write_bytes(clip[f"p{k}.wav"])
+            left, top, right, bottom = person["face_box"]
+            region = {"point": [round((left + right) / 2, 1), round((top + bottom) / 2, 1)]}
+            spoken = {"audio": f"p{k}.wav"} if person["text"] else {}
+            speakers.append({"name": f"person {k + 1}", "region": region, **spoken})
+        described = {
+            "image": "picture.png", "prompt": manifest["captions"][0], "consent": "synthetic people",
+            "speakers": speakers,
+        }  # fmt: skip
+        (place / "conversation.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+        generate(
+            conversation=place / "conversation.yaml",
+            output=target,
+            model=model,
+            seed=seed,
+            steps=steps,
+            seconds=manifest["frames"] / 25,
+            size=f"{manifest['width']}x{manifest['height']}",
+            no_credentials=True,
+            quiet=True,
+        )

@@ -1,0 +1,81 @@
+"""Measures of whole sets: the Frechet distance of features of a model's videos from those of the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talkies.domain.errors import InputError
+from talkies.evaluation.frechet import Moments, frechet_distance
+from talkies.evaluation.metric import Column
+from talkies.evaluation.sample import Observation
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SetMetric:
+    """A Frechet distance.
+
+    Attributes:
+        name: On the command line. column: What it gives. needs: Of a sample, in words.
+        features: `[n, D]` of one video, n at least 1. weights: What it looks through.
+        missing: Why it cannot be computed here and how to mend that, or "". source: Where it is described.
+    """
+
+    name: str
+    column: Column
+    needs: str
+    features: Callable[[Observation], Features]
+    weights: str = ""
+    missing: Callable[[], str] = lambda: ""
+    source: str = ""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """As of a `Metric`."""
+        return (self.column,)
+
+
+def set_metrics() -> dict[str, SetMetric]:
+    """All of them by name."""
+    from talkies.evaluation.metrics import ALL_OF_SETS
+
+    return {metric.name: metric for metric in ALL_OF_SETS}
+
+
+def distance(made: Sequence[Features], real: Sequence[Features]) -> float:
+    """Frechet distance of two lists of features, one entry per video.
+
+    Raises:
+        InputError: Fewer than two features on a side.
+    """
+    if not made or not real:
+        raise InputError("A Frechet distance needs features of both sets.")
+    return frechet_distance(Moments.of(np.concatenate(made)), Moments.of(np.concatenate(real)))
+
+
+def distances(
+    chosen: Sequence[SetMetric], made: Mapping[str, Sequence[Features]], real: Mapping[str, Sequence[Features]]
+) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """All chosen distances by column, and notes about those that could not be computed or mean little."""
+    values: dict[str, float | None] = {}
+    notes = []
+    for metric in chosen:
+        own, true = made.get(metric.name, ()), real.get(metric.name, ())
+        try:
+            values[metric.column.name] = round(distance(own, true), 6)
+        except InputError as error:
+            values[metric.column.name] = None
+            notes.append(f"{metric.column.name}: {error}")
+            continue
+        count, width = min(sum(map(len, own)), sum(map(len, true))), own[0].shape[1]
+        if count < 2 * width:
+            notes.append(
+                f"{metric.column.name} rests on {count} features of {width} numbers: it is biased upwards; compare it "
+                "only with others of as many."
+            )
+    return values, tuple(notes)
