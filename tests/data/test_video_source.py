@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filmed import RATE, scene, vowels, write_video
 
+from filmed import RATE, scene, vowels, write_video
 from talkies.domain.errors import InputError
 from talkies.media.video_source import VideoSource
 
