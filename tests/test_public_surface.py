@@ -13,7 +13,7 @@ PUBLIC = {
     "load_lora", "load_official", "open_transformer", "to_official",
 }  # fmt: skip
 VERBS = {
-    "caption", "doctor", "evaluate", "generate", "keys", "models", "nano", "people", "schema", "serve", "stage",
+    "caption", "data", "doctor", "evaluate", "generate", "keys", "models", "nano", "people", "schema", "serve", "stage",
     "studio", "train", "verify", "voices", "worker",
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ import typer
 
 import talkies
 from talkies.cli.caption import caption
+from talkies.cli.data import app as data
 from talkies.cli.doctor import doctor
 from talkies.cli.evaluate import app as evaluate
 from talkies.cli.generate import generate
@@ -55,6 +56,7 @@ def _root(
 
 for verb in (generate, people, caption, voices, verify, doctor, schema, train, serve, studio, worker):
     app.command()(verb)
+app.add_typer(data, name="data")
 app.add_typer(keys, name="keys")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(models, name="models")
