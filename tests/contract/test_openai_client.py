@@ -72,8 +72,11 @@ def test_references_by_object(client: openai.OpenAI) -> None:
     spoken = client.files.create(file=io.BytesIO(voice()), purpose="user_data")
     video = client.videos.create(
         prompt="x",
-        input_reference={"file_id": image.id},
-        extra_body={"speakers": json.dumps([{"audio": spoken.id}]), "consent": "drawn"},
+        extra_body={
+            "input_reference": {"file_id": image.id},  # as an argument the client takes files only
+            "speakers": json.dumps([{"audio": spoken.id}]),
+            "consent": "drawn",
+        },
         extra_headers={"Idempotency-Key": "references"},
     )
     assert client.videos.poll(video.id).status == "completed"

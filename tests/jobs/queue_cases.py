@@ -49,7 +49,7 @@ def insert(store: JobStore, count: int, owner: str = "local", state: str = "queu
         )
 
 
-def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     """Waits for something to become true."""
     deadline = time.monotonic() + seconds
     while not condition():

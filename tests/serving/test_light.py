@@ -20,7 +20,7 @@ from talkies.serving.settings import ModelInfo, ServiceSettings
 from talkies.jobs.store import JobStore
 create_app(ServiceSettings((ModelInfo("m"),)), JobStore(Path(sys.argv[1]))).openapi()
 heavy = {"torch", "diffusers", "transformers", "ray", "numpy", "av", "PIL", "scipy"} & set(sys.modules)
-sys.exit(", ".join(sorted(heavy)))
+sys.exit(", ".join(sorted(heavy)) or None)
 """
 
 

@@ -18,7 +18,8 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
     status_code_conformance,
 )
 
-_client = make_client(Path(tempfile.mkdtemp()))
+_folder = tempfile.TemporaryDirectory()
+_client = make_client(Path(_folder.name))
 schema = schemathesis.openapi.from_dict(_client.app.openapi())  # type: ignore[attr-defined]
 _CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 _QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": (Phase.explicit, Phase.generate)}

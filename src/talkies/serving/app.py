@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -64,7 +63,7 @@ def create_app(settings: ServiceSettings, store: JobStore, workers: Callable[[],
     for router in (videos.router, files.router, system.router):
         app.include_router(router)
     _handle_errors(app)
-    app.middleware("http")(_measure)
+    app.add_middleware(system.Measured, metrics=app.state.metrics)
     app.add_middleware(Guard, hosts=settings.hosts, body_bytes=settings.uploads.body_bytes)
     _complete_schema(app)
     return app
@@ -97,16 +96,6 @@ def _handle_errors(app: FastAPI) -> None:
 
     for kind in (TalkiesError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, refuse)
-
-
-async def _measure(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-    start = time.perf_counter()
-    response = await proceed(request)
-    route = getattr(request.scope.get("route"), "path", "other")
-    metrics: system.Metrics = request.app.state.metrics
-    metrics.observe(request.method, route, response.status_code, time.perf_counter() - start)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    return response
 
 
 def _complete_schema(app: FastAPI) -> None:

@@ -176,17 +176,17 @@ class VideoService:
 
     def describe(self, job: Job) -> Video:
         """A job as clients see it."""
-        task = job.task
+        task = json.loads(job.task_json)  # two fields of it: checking it all again would take the most of the time
         return Video(
             id=job.id,
-            model=task.model,
+            model=task["model"],
             status=_STATUS[job.state],  # type: ignore[arg-type]
             progress=min(99, int(job.progress * 100)) if job.state is not State.DONE else 100,
             created_at=int(job.created),
             completed_at=int(job.finished) if job.finished and job.state is State.DONE else None,
             expires_at=int(job.expires) if job.expires else None,
             error=VideoError(code=job.error.code, message=job.error.message) if job.error else None,
-            prompt=task.conversation.prompt,
+            prompt=task["conversation"].get("prompt"),
             seconds=f"{job.seconds or 0:.6g}",
             size=job.size or "auto",
             stage="cancelling" if job.cancelling and not job.state.over else job.doing,
