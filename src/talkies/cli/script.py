@@ -56,10 +56,10 @@ def scripted(script: Script, image: Path | None, base: Conversation | None) -> d
     speakers = []
     for speaker in base.speakers:
         own = speaker.model_dump(exclude_unset=True, exclude={"audio", "text"})
-        actor, spoken = actors.get(key(speaker.name), (None, {}))
-        if actor is not None and actor.voice is not None:
-            own |= {name: spoken[name] for name in ("voice", "language")}
-        speakers.append({**spoken, **own, "name": speaker.name})
+        if key(speaker.name) in actors:
+            actor, spoken = actors[key(speaker.name)]
+            own = spoken | own | ({name: spoken[name] for name in ("voice", "language")} if actor.voice else {})
+        speakers.append(own | {"name": speaker.name})
     turns = [turn | {"speaker": names[key(turn["speaker"])]} for turn in fields["turns"]]
     kept = base.model_dump(exclude_unset=True) | ({} if image is None else {"image": image})
     return kept | {"speakers": speakers, "turns": turns}

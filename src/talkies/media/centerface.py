@@ -57,7 +57,8 @@ def detect(pixels: NDArray[np.floating]) -> tuple[Map, Map, Map, Map]:
     heat, size, offset, landmarks = (
         _pointwise(merged, weights, head) for head in ("heatmap", "scale", "offset", "landmarks")
     )
-    return 1 / (1 + np.exp(-heat)), size, offset, landmarks
+    chance: Map = np.reciprocal(1 + np.exp(-heat))
+    return chance, size, offset, landmarks
 
 
 @lru_cache(maxsize=1)

@@ -43,20 +43,20 @@ async def create(request: Request, owner: Owner, service: Service) -> File:
         upload = await to_thread.run_sync(
             service.upload, owner, files["file"], "file", purpose, limiter=request.app.state.upload_limiter
         )
-    return _describe(upload)
+    return describe_upload(upload)
 
 
 @router.get("")
 def list_files(owner: Owner, service: Service, limit: Annotated[int, Query(ge=1, le=1000)] = 1000) -> FilePage:
     """Your files, newest first."""
     found = service.files.list(owner)
-    return FilePage(data=[_describe(upload) for upload in found[:limit]], has_more=len(found) > limit)
+    return FilePage(data=[describe_upload(upload) for upload in found[:limit]], has_more=len(found) > limit)
 
 
 @router.get("/{file_id}")
 def retrieve(file_id: str, owner: Owner, service: Service) -> File:
     """One file."""
-    return _describe(service.files.get(owner, file_id))
+    return describe_upload(service.files.get(owner, file_id))
 
 
 @router.delete("/{file_id}")
@@ -66,7 +66,8 @@ def delete(file_id: str, owner: Owner, service: Service) -> FileDeleted:
     return FileDeleted(id=file_id)
 
 
-def _describe(upload: Upload) -> File:
+def describe_upload(upload: Upload) -> File:
+    """A file as clients see it."""
     facts = upload.facts
     return File(
         id=upload.id,

@@ -64,7 +64,7 @@ def store_in(folder: Path) -> JobStore:
     return JobStore(folder, Limits(free_bytes=1, lease=3))
 
 
-def serve(folder: Path, port: int, pause: str) -> None:
+def serve(folder: Path, port: int, pause: str, keys: Path | None) -> None:
     """Serves until told to stop."""
     import uvicorn
 
@@ -79,7 +79,7 @@ def serve(folder: Path, port: int, pause: str) -> None:
 
     executor = LocalExecutor(store, command, ["cpu"])
     executor.start()
-    app = create_app(ServiceSettings((ModelInfo("still"),)), store, executor.alive)
+    app = create_app(ServiceSettings((ModelInfo("still"),), keys), store, executor.alive)
     mount_studio(app)
     try:
         uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
@@ -91,7 +91,7 @@ def main() -> None:
     """See the top."""
     what, folder, third, pause = sys.argv[1:5]
     if what == "serve":
-        serve(Path(folder), int(third), pause)
+        serve(Path(folder), int(third), pause, Path(sys.argv[5]) if len(sys.argv) > 5 else None)
         return
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+
+from talkies.serving.keys import Keys
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -39,15 +43,15 @@ PATIENCE = 90_000
 SERVER = Path(__file__).with_name("studio_server.py")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path, *more: str | Path) -> Iterator[str]:
     """The service with its worker, as processes of their own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("studio")
     home = {**os.environ, "HOME": str(folder), "TALKIES_HOME": str(folder / "home")}
-    process = subprocess.Popen([sys.executable, SERVER, "serve", folder / "queue", str(port), "0.04"], env=home)
+    command = [sys.executable, SERVER, "serve", folder / "queue", str(port), "0.04", *more]
+    process = subprocess.Popen(command, env=home)
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
     while True:
@@ -61,6 +65,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield address
     process.send_signal(signal.SIGTERM)
     process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("studio")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -332,3 +342,56 @@ def test_the_keyboard_reaches_everything(page: Page, material: Path) -> None:
     page.focus("#make")
     page.keyboard.press("Enter")
     page.locator(".video").first.wait_for()
+
+
+def test_with_keys_the_page_asks_for_one(browser: Browser, material: Path, tmp_path: Path) -> None:
+    key = Keys(tmp_path / "keys.json").add("me")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    with serving(tmp_path, tmp_path / "keys.json") as address:
+        page.goto(f"{address}/studio/")
+        for attempt in ("wrong", key):
+            page.locator("#key-dialog[open]").wait_for()
+            page.fill("#key", attempt)
+            page.keyboard.press("Enter")
+        page.wait_for_selector("html[data-ready]")
+        choose(page, material / "photo.png", 1)
+        page.locator(".person input[type=file]").set_input_files(material / "voice.wav")
+        page.locator(".clip").wait_for()
+        video = make(page, "With a key")
+        page.locator(f'[data-video="{video}"] .screen img').wait_for()
+        assert finished(page, video) == pytest.approx(1.5, abs=0.1)
+        assert key not in page.content()
+        context.close()
+
+
+def test_a_picture_is_dropped(page: Page, material: Path) -> None:
+    data = base64.b64encode((material / "photo.png").read_bytes()).decode()
+    transfer = page.evaluate_handle(
+        """(data) => {
+            const transfer = new DataTransfer();
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], "photo.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        data,
+    )
+    page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    page.get_by_text("Nobody was found").wait_for()
+    assert page.locator("#frame").is_visible()
+
+
+def test_many_videos_at_once_leave_the_page_answering(page: Page, material: Path) -> None:
+    choose(page, material / "photo.png", 1)
+    page.locator(".person input[type=file]").set_input_files(material / "voice.wav")
+    page.locator(".clip").wait_for()
+    videos = [make(page, f"One of many {number}") for number in range(8)]
+    page.click("#find-again")
+    page.get_by_text("Nobody was found").wait_for()
+    for video in reversed(videos):
+        card = page.locator(f'[data-video="{video}"]')
+        if card.get_by_role("button", name="Stop").count():
+            card.get_by_role("button", name="Stop").click()
+    page.wait_for_function("() => !document.querySelector('.video progress:not([hidden])')")

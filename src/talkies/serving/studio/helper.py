@@ -40,8 +40,7 @@ def people(order: Order) -> Order:
     faces = find_faces(picture) or find_faces(picture, DETECTION_SIDES[1])
     rows, columns = (np.linspace(0, side - 1, min(side, _GRID)).round() for side in (picture.height, picture.width))
     found = []
-    masks = masks_at([Person("", face=face) for face in faces], rows, columns) if faces else []
-    for face, mask in zip(faces, masks, strict=True):
+    for face, mask in zip(faces, masks_at([Person("", face=face) for face in faces], rows, columns), strict=True):
         inside_rows, inside_columns = rows[mask.any(axis=1)], columns[mask.any(axis=0)]
         box = [inside_columns[0], inside_rows[0], inside_columns[-1] + 1, inside_rows[-1] + 1]
         found.append({"box": [int(value) for value in box], "face": [round(value, 1) for value in face.centre]})

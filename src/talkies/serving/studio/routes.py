@@ -17,7 +17,7 @@ from starlette.types import Scope
 from talkies.domain.conversation import Name
 from talkies.domain.dialogue import MAX_CHARACTERS, read_script
 from talkies.serving.errors import ApiError
-from talkies.serving.files import _describe as describe_file
+from talkies.serving.files import describe_upload
 from talkies.serving.studio.process import Helper
 from talkies.serving.videos import Owner, Service
 
@@ -132,7 +132,7 @@ async def speech(line: LineIn, request: Request, owner: Owner, service: Service,
             sound = Path(folder) / "speech.wav"
             spoken = studio.speak(line, sound)
             upload = service.upload(owner, sound, "speech.wav", kind="audio")
-        return describe_file(upload).model_dump() | {"voice": spoken["voice"], "note": spoken["note"]}
+        return describe_upload(upload).model_dump() | {"voice": spoken["voice"], "note": spoken["note"]}
 
     return await to_thread.run_sync(work, limiter=request.app.state.upload_limiter)
 

@@ -46,7 +46,7 @@ function card(first) {
   const root = element("li", { className: "video" }, screen, element("div", { className: "about" }, title, bar, meta, buttons, details));
   root.dataset.video = first.id;
   const began = { at: null, progress: 0 };
-  let picture = null, shown = "";
+  let picture = null, shown = "", looked = -Infinity;
 
   const button = (label, work, kind = "") => {
     const made = element("button", { type: "button", className: `quiet ${kind}`, textContent: label });
@@ -71,9 +71,7 @@ function card(first) {
   async function settle(now) {
     const destroy = button("Delete", async () => {
       await api.remove(path);
-      root.remove();
-      cards.delete(now.id);
-      count();
+      vanish();
     }, "danger");
     if (now.status === "completed") {
       const address = await api.source(`${path}/content`);
@@ -93,6 +91,8 @@ function card(first) {
   }
 
   async function preview() {
+    if (performance.now() - looked < 1500) return;
+    looked = performance.now();
     try {
       const address = await api.fresh(`${path}/content?variant=preview`);
       picture ??= element("img", { alt: "Preview" });
@@ -110,16 +110,22 @@ function card(first) {
     await update(now);
     while (!over(video)) {
       try {
-        for await (const next of api.events(`${path}/events`)) {
-          if (next.status === undefined) return root.remove();
+        for await (const next of changes(path)) {
+          if (next.status === undefined) return vanish();
           await update(next);
         }
       } catch (error) {
-        if (error.status === 404) return root.remove();
-        meta.textContent = error.message;
+        if (error.status === 404) return vanish();
+        if (error.name !== "AbortError") meta.textContent = error.message;
       }
-      if (!over(video)) await new Promise((done) => setTimeout(done, 2000));
+      if (!over(video)) await pause(500);
     }
+  }
+
+  function vanish() {
+    root.remove();
+    cards.delete(first.id);
+    count();
   }
 
   details.addEventListener("toggle", async () => {
@@ -134,6 +140,29 @@ function card(first) {
   cards.set(first.id, made);
   follow(first).catch(toast);
   return made;
+}
+
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+let streaming = false;
+
+// A video's changes. Browsers open few connections to one server, all tabs together, and a stream holds one: only one
+// video is streamed, and only while the page is looked at. The others are asked about now and then.
+async function* changes(path) {
+  if (streaming || document.hidden) {
+    await pause(2500);
+    yield await api.get(path);
+    return;
+  }
+  const leaving = new AbortController();
+  const hide = () => document.hidden && leaving.abort();
+  document.addEventListener("visibilitychange", hide);
+  streaming = true;
+  try {
+    yield* api.events(`${path}/events`, leaving.signal);
+  } finally {
+    streaming = false;
+    document.removeEventListener("visibilitychange", hide);
+  }
 }
 
 function words(video, began) {
