@@ -58,8 +58,8 @@ def create_app(settings: ServiceSettings, store: JobStore, workers: Callable[[],
     app.state.service = service
     app.state.keys = Keys(settings.keys) if settings.keys is not None else None
     app.state.metrics = system.Metrics(service)
-    # Threads that wait for uploads to be checked must not take those of everything else.
-    app.state.upload_limiter = CapacityLimiter(settings.uploads.at_once + settings.uploads.waiting)
+    at_most = settings.uploads.at_once + settings.uploads.waiting
+    app.state.upload_limiter, app.state.upload_threads = CapacityLimiter(at_most), CapacityLimiter(at_most)
     for router in (videos.router, files.router, system.router):
         app.include_router(router)
     _handle_errors(app)

@@ -11,7 +11,7 @@ from talkies.serving.errors import ApiError
 from talkies.serving.forms import read_body
 from talkies.serving.schemas import File, FileDeleted, FilePage
 from talkies.serving.uploads import Upload
-from talkies.serving.videos import _REFUSALS, Owner, Service
+from talkies.serving.videos import _REFUSALS, Owner, Service, admitted
 
 router = APIRouter(prefix="/v1/files", tags=["files"], responses=_REFUSALS)
 _FORM = {
@@ -36,13 +36,12 @@ _FORM = {
 @router.post("", openapi_extra=_FORM)
 async def create(request: Request, owner: Owner, service: Service) -> File:
     """Upload a picture or a recording; it is decoded and encoded anew."""
-    async with read_body(request, service.incoming) as (fields, files):
+    service.store.require_room(owner)
+    async with admitted(request) as threads, read_body(request, service.incoming) as (fields, files):
         if "file" not in files:
             raise ApiError(400, "missing_file", "Send the file as the part `file` of a multipart form.", "file")
         purpose = str(fields.get("purpose", "user_data"))
-        upload = await to_thread.run_sync(
-            service.upload, owner, files["file"], "file", purpose, limiter=request.app.state.upload_limiter
-        )
+        upload = await to_thread.run_sync(service.upload, owner, files["file"], "file", purpose, limiter=threads)
     return describe_upload(upload)
 
 

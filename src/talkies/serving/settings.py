@@ -49,7 +49,7 @@ class UploadLimits:
     memory_bytes: int = 2_000_000_000
     written_bytes: int = 400_000_000
     at_once: int = 2
-    waiting: int = 64
+    waiting: int = 100
     files_per_owner: int = 500
     bytes_per_owner: int = 2_000_000_000
     retention: float = 86_400.0

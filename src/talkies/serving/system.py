@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,14 +12,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from talkies.serving.errors import ApiError
-from talkies.serving.guard import owner_of
 from talkies.serving.schemas import Health, Model, ModelPage
 from talkies.serving.service import VideoService
-from talkies.serving.videos import _REFUSALS, Service
+from talkies.serving.videos import _REFUSALS, Owner, Service
 from talkies.version import __version__
 
 router = APIRouter(tags=["system"])
-Known = Annotated[str, Depends(owner_of)]
 
 
 class QueueGauges(Collector):
@@ -100,13 +97,13 @@ class Measured:
 
 
 @router.get("/v1/models", responses=_REFUSALS)
-async def models(owner: Known, service: Service) -> ModelPage:
+async def models(owner: Owner, service: Service) -> ModelPage:
     """What can be asked for; the first is the default."""
     return ModelPage(data=[Model(id=model.id, created=model.created) for model in service.settings.models])
 
 
 @router.get("/v1/models/{model_id:path}", responses=_REFUSALS)
-async def model(model_id: str, owner: Known, service: Service) -> Model:
+async def model(model_id: str, owner: Owner, service: Service) -> Model:
     """One model."""
     for known in service.settings.models:
         if known.id == model_id:
@@ -127,7 +124,7 @@ async def health(response: Response, service: Service) -> Health:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_REFUSALS})
-def metrics(request: Request, owner: Known) -> Response:
+def metrics(request: Request, owner: Owner) -> Response:
     """For Prometheus, in its text format."""
     gathered: Metrics = request.app.state.metrics
     return Response(generate_latest(gathered.registry), media_type=CONTENT_TYPE_LATEST)

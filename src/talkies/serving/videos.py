@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, WouldBlock, to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+from talkies.serving.errors import ApiError
 from talkies.serving.events import watch
 from talkies.serving.forms import parse, read_body
 from talkies.serving.guard import owner_of
 from talkies.serving.schemas import ErrorAnswer, Video, VideoCreate, VideoDeleted, VideoPage
 from talkies.serving.service import CONTENT, VideoService
 
-Owner = Annotated[str, Depends(owner_of)]
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorAnswer} for code in (400, 401, 403, 404, 409, 413, 415, 421, 429)
 }
 
 
-def service_of(request: Request) -> VideoService:
-    """The service behind the application."""
+# Coroutines, though nothing is awaited: FastAPI hands plain functions to threads, at every request.
+async def _owner(request: Request) -> str:
+    return owner_of(request)
+
+
+async def _service(request: Request) -> VideoService:
     service: VideoService = request.app.state.service
     return service
 
 
-Service = Annotated[VideoService, Depends(service_of)]
+@asynccontextmanager
+async def admitted(request: Request) -> AsyncIterator[CapacityLimiter]:
+    """Room for a request with files, from its first byte until they are checked: what is on disk stays bounded.
+
+    Yields:
+        For the thread that checks them; such threads must not take those of everything else.
+
+    Raises:
+        ApiError: Too many are being read and checked.
+    """
+    limiter: CapacityLimiter = request.app.state.upload_limiter
+    try:
+        limiter.acquire_on_behalf_of_nowait(request)
+    except WouldBlock:
+        raise ApiError(429, "busy", "Too many uploads are being checked.", headers={"Retry-After": "2"}) from None
+    try:
+        yield request.app.state.upload_threads
+    finally:
+        limiter.release_on_behalf_of(request)
+
+
+Owner = Annotated[str, Depends(_owner)]
+Service = Annotated[VideoService, Depends(_service)]
 router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=_REFUSALS)
 
 
@@ -49,10 +77,11 @@ async def create(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Video:
     """Queue a video."""
-    async with read_body(request, service.incoming, "input_reference") as (fields, files):
+    if idempotency_key is None:
+        service.store.require_room(owner)
+    async with admitted(request) as threads, read_body(request, service.incoming, "input_reference") as (fields, files):
         wanted = parse(VideoCreate, fields)
-        limiter: CapacityLimiter = request.app.state.upload_limiter
-        job = await to_thread.run_sync(service.submit, owner, wanted, files, idempotency_key, limiter=limiter)
+        job = await to_thread.run_sync(service.submit, owner, wanted, files, idempotency_key, limiter=threads)
     response.headers["openai-poll-after-ms"] = str(service.poll_after(job))
     return service.describe(job)
 
