@@ -127,6 +127,16 @@ def test_saved_and_loaded(pipeline: MultiTalkPipeline, picture: Image.Image, tmp
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_one_precision_leaves_autoencoder_and_hearing_alone(
+    wan: MultiTalkPipeline, tmp_path: Path, name: str
+) -> None:
+    wan.save_pretrained(tmp_path)
+    loaded = MultiTalkPipeline.from_pretrained(tmp_path, **{name: torch.bfloat16})
+    assert loaded.transformer.dtype == loaded.text_encoder.dtype == torch.bfloat16
+    assert loaded.vae.dtype == loaded.audio_encoder.dtype == torch.float32
+
+
 def test_embeddings_replace_their_encoders(wan: MultiTalkPipeline, picture: Image.Image) -> None:
     voices = [voice(0.2)]
     whole = wan(picture, voices, PROMPT, generator=cpu_generator(0), output_type="np").frames

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from talkies.bundled import NANO, NANO_FOLDER, has_nano
 from talkies.checkpoints.files import read_json, read_weights, refuse_pickle, shard_files
 from talkies.checkpoints.keymap import KeyMap
 from talkies.checkpoints.multitalk import AUDIO_RULES, RULES, audio_settings, infer_official_config, transformer_config
@@ -58,7 +59,8 @@ def open_transformer(
        stay quantised; they are computed in ``dtype``, bfloat16 unless given.
 
     Args:
-        source: Path, or id on the Hugging Face Hub: ``owner/name``, or ``owner/name/file.gguf`` for one file of it.
+        source: Path, or id on the Hugging Face Hub: ``owner/name``, or ``owner/name/file.gguf`` for one file of it; or
+            ``nano``, the model that comes with the package.
         multitalk: The MultiTalk file, a folder with it, or a Hub id; None looks for it in ``source``.
         dtype: Precision of the weights; None keeps that of the files.
         config: The authors' constructor arguments, over those read from the folder or off the shapes. Needed only
@@ -100,6 +102,8 @@ def _locate(source: str | Path, hub: HubOptions) -> Path:
         refuse_pickle(path)
         return path
     text = str(source)
+    if text == NANO and has_nano():
+        return NANO_FOLDER
     if _HUB_FILE.fullmatch(text) or _HUB_ID.fullmatch(text):
         refuse_pickle(Path(text))
         return _download(text, hub)

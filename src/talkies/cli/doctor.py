@@ -116,12 +116,13 @@ def _encoders() -> Iterator[Row]:
 
 
 def _models() -> Iterator[Row]:
-    from talkies.cli.model_folder import BUNDLED, open_model
+    from talkies.bundled import NANO
+    from talkies.cli.model_folder import find_model
     from talkies.cli.models import CATALOGUE, cached_folder
     from talkies.domain.errors import InputError
 
     try:
-        folder = open_model(BUNDLED)
+        folder = find_model(NANO)
         yield "ok", f"nano (bundled), {folder.weight_bytes / 1e6:.0f} MB", ""
     except InputError:
         yield "--", "nano (bundled): not in this copy", "name a model with --model"

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import talkies
+from talkies.bundled import NANO, NANO_FOLDER, has_nano
 from talkies.domain.errors import InputError
 
 if TYPE_CHECKING:
     from talkies.runtime.profile import ModelSize
-
-#: The small trained model that comes with the package.
-BUNDLED = Path(talkies.__file__).with_name("nano")
 
 _MAX_CONFIG_BYTES = 32_000_000
 _MAX_HEADER_BYTES = 100_000_000
@@ -144,19 +141,19 @@ def find_model(name: str | None) -> ModelFolder:
     """The model of that name.
 
     Args:
-        name: A folder, an id of the Hugging Face Hub that was fetched before (`owner/name`), or None: the model that
-            comes with the package.
+        name: A folder, an id of the Hugging Face Hub that was fetched before (`owner/name`), `multitalk-14b` (fetched
+            too), or `nano` (or None): the model that comes with the package.
 
     Raises:
         InputError: It is not here, or the folder holds something else.
     """
-    if name is None:
-        if not (BUNDLED / "model_index.json").is_file():
+    if name is None or name == NANO:
+        if not has_nano():
             raise InputError(
                 "This copy of Talkies has no model of its own.",
                 "Name one with --model (a folder, or an id fetched with `talkies models fetch`).",
             )
-        return open_model(BUNDLED)
+        return open_model(NANO_FOLDER)
     if name == OFFICIAL:
         return _official()
     path = Path(name).expanduser()

@@ -69,13 +69,14 @@ CATALOGUE = (
 def list_models() -> None:
     """List the models and where they are."""
     from talkies.cli.estimate import spell_bytes
-    from talkies.cli.model_folder import BUNDLED, open_model
+    from talkies.bundled import NANO
+    from talkies.cli.model_folder import find_model
     from talkies.domain.errors import InputError
 
     try:
-        folder = open_model(BUNDLED)
+        folder = find_model(NANO)
         typer.echo(
-            f"nano           {'here':8}  {spell_bytes(folder.weight_bytes):>8}  comes with the package  {BUNDLED}"
+            f"nano           {'here':8}  {spell_bytes(folder.weight_bytes):>8}  comes with the package  {folder.path}"
         )
     except InputError:
         typer.echo(f"nano           {'missing':8}  {'':>8}  not in this copy of the package")
@@ -132,11 +133,11 @@ def verify(
 
 
 def _verified(name: str) -> Iterator[tuple[Path, str]]:
-    from talkies.cli.model_folder import BUNDLED
+    from talkies.bundled import NANO, NANO_FOLDER
     from talkies.domain.errors import InputError
 
-    if name == "nano":
-        folders = [BUNDLED]
+    if name == NANO:
+        folders = [NANO_FOLDER]
     elif Path(name).expanduser().is_dir():
         folders = [Path(name).expanduser()]
     else:
@@ -204,13 +205,14 @@ def _folder_bytes(folder: Path) -> int:
 
 
 def _parts(name: str, revision: str) -> tuple[Part, ...]:
+    from talkies.bundled import NANO
     from talkies.domain.errors import InputError
 
     for entry in CATALOGUE:
         if entry.name == name:
             return entry.parts
-    if name == "nano":
-        raise InputError("nano comes with the package and cannot be fetched.", "Reinstall talkies if it is missing.")
+    if name == NANO:
+        raise InputError(f"{NANO} comes with the package and cannot be fetched.", "Reinstall talkies if it is missing.")
     if name.count("/") != 1 or not all(name.split("/")):
         known = ", ".join(entry.name for entry in CATALOGUE)
         raise InputError(f"There is no model {name!r}.", f"Known: {known}; or an id of the Hub: owner/name.")

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
+from talkies.bundled import NANO, NANO_FOLDER
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
 from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
@@ -108,16 +109,18 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> MultiTalkPipeline:
-        """Loads a folder in diffusers' layout, or a model of the Hub; arguments as in ``DiffusionPipeline``.
+        """Loads a folder in diffusers' layout, a model of the Hub, or ``nano``; arguments as in ``DiffusionPipeline``.
 
-        Weights are read from safetensors only. A single ``torch_dtype`` is for the transformer and the encoders of text
-        and image; autoencoder and audio encoder stay in float32. A dict of types is taken as it is.
+        Weights are read from safetensors only. A single ``dtype`` (or ``torch_dtype``) is for the transformer and the
+        encoders of text and image; autoencoder and audio encoder stay in float32. A dict of types is taken as it is.
         """
-        dtype = kwargs.pop("torch_dtype", None)
+        older = kwargs.pop("torch_dtype", None)
+        dtype = kwargs.pop("dtype", older)
         if isinstance(dtype, torch.dtype):
             dtype = {"default": dtype, "vae": torch.float32, "audio_encoder": torch.float32}
-        options = {**kwargs, "torch_dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
-        return super().from_pretrained(pretrained_model_name_or_path, **options)
+        options = {**kwargs, "dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+        source = NANO_FOLDER if str(pretrained_model_name_or_path) == NANO else pretrained_model_name_or_path
+        return super().from_pretrained(source, **options)
 
     @classmethod
     def from_official(
