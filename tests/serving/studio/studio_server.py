@@ -81,6 +81,7 @@ def serve(folder: Path, port: int, pause: str, keys: Path | None) -> None:
     executor.start()
     app = create_app(ServiceSettings((ModelInfo("still"),), keys), store, executor.alive)
     mount_studio(app)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the workers are stopped as well
     try:
         uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
     finally:

@@ -53,18 +53,25 @@ def serving(folder: Path, *more: str | Path) -> Iterator[str]:
     command = [sys.executable, SERVER, "serve", folder / "queue", str(port), "0.04", *more]
     process = subprocess.Popen(command, env=home)
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/studio/", timeout=2)  # noqa: S310
-            break
-        except OSError:
+    try:
+        deadline = time.monotonic() + 120
+        while not answers(address):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    yield address
-    process.send_signal(signal.SIGTERM)
-    process.wait(20)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def answers(address: str) -> bool:
+    """Whether somebody serves there already."""
+    try:
+        urllib.request.urlopen(f"{address}/studio/", timeout=5)  # noqa: S310
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -395,3 +402,16 @@ def test_many_videos_at_once_leave_the_page_answering(page: Page, material: Path
         if card.get_by_role("button", name="Stop").count():
             card.get_by_role("button", name="Stop").click()
     page.wait_for_function("() => !document.querySelector('.video progress:not([hidden])')")
+
+
+def test_names_must_differ_and_everything_can_start_over(page: Page, material: Path) -> None:
+    choose(page, material / "photo.png", 2)
+    page.locator(".person").nth(1).locator("input[type=file]").set_input_files(material / "voice.wav")
+    page.locator(".clip").wait_for()
+    page.check("#consent")
+    page.locator(".person").nth(1).get_by_label("Name").fill("Person 1")
+    assert "the same name" in page.locator("#missing").inner_text()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#reset")
+    assert page.locator("#drop").is_visible()
+    assert page.locator(".person").count() == page.locator(".clip").count() == 0

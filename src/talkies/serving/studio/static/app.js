@@ -20,6 +20,7 @@ async function start() {
   script.start();
   film.start(setup, videos.add);
   $("reset").addEventListener("click", () => {
+    if (state.picture && !confirm("Clear the picture, its people and what they say? Videos stay.")) return;
     clear();
     film.fill();
     $("script-text").value = "";

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, busy } from "./dom.js";
 import { ready } from "./timeline.js";
-import { save, state, turnsOf, watch } from "./state.js";
+import { newId, save, state, turnsOf, watch } from "./state.js";
 
 const FIELDS = ["prompt", "seconds", "seed", "model", "size", "num_inference_steps", "text_guidance_scale", "audio_guidance_scale", "negative_prompt"];
 const STEPS = { draft: 8, fine: 40 };
@@ -25,7 +25,7 @@ export function start(setup, made) {
   $("film-form").addEventListener("submit", (event) => {
     event.preventDefault();
     busy($("make"), async () => {
-      const video = await api.post("/v1/videos", order(), { "Idempotency-Key": crypto.randomUUID() });
+      const video = await api.post("/v1/videos", order(), { "Idempotency-Key": newId() + newId() });
       made(video);
     }).then(review);
   });
@@ -57,6 +57,7 @@ function review() {
   const problems = [
     missing.length ? `Still missing: ${missing.join(", ")}.` : "",
     ready() ? "" : "Somebody would say two things at once: move the red turn.",
+    new Set(state.people.map((person) => person.name.normalize("NFC"))).size < state.people.length ? "Two people have the same name." : "",
     wrong ? `${wrong.closest("label").firstChild.textContent.trim()}: ${wrong.validationMessage}` : "",
   ].filter(Boolean);
   $("missing").textContent = problems.join(" ");

@@ -29,10 +29,11 @@ export function start() {
       if (file) take(file);
     });
   }
-  $("find-again").addEventListener("click", () => busy($("find-again"), find));
+  $("find-again").addEventListener("click", () => busy($("find-again"), () => find()));
   $("add-person").addEventListener("click", () => {
     const { width, height } = state.picture;
-    const person = addPerson([width * 0.35, height * 0.2, width * 0.65, height].map(Math.round));
+    const left = 0.05 + 0.22 * (state.people.length % 4);  // beside one another, so that each can be seen
+    const person = addPerson([width * left, height * 0.2, width * (left + 0.24), height].map(Math.round));
     changed();
     made.get(person.id).focus();
   });
@@ -48,13 +49,11 @@ async function take(file) {
   try {
     const uploaded = await api.upload(file);
     if (uploaded.kind !== "image") throw new Error("That is not a picture.");
-    const before = state.people;
+    const { people, turns } = state;
+    Object.assign(state, { people: [], turns: [], selected: null });
     state.picture = { file: uploaded.id, width: uploaded.width, height: uploaded.height };
-    state.people = [];
-    state.turns = [];
-    state.selected = null;
     changed();
-    await find(before);
+    await find(people, turns);
   } catch (error) {
     toast(error);
     hint("");
@@ -65,7 +64,7 @@ async function take(file) {
 }
 
 // Finds people anew; those who are there already keep their names, voices and turns, from left to right.
-async function find(known = state.people) {
+async function find(known = state.people, turns = state.turns) {
   const { people } = await api.post("/studio/api/people", { file: state.picture.file });
   const kept = [...known];
   if (people.length || !state.people.length) {
@@ -76,7 +75,7 @@ async function find(known = state.people) {
       if (old) Object.assign(person, { id: old.id, name: old.name, language: old.language, voice: old.voice });
     }
     const here = new Set(state.people.map((person) => person.id));
-    state.turns = state.turns.filter((turn) => here.has(turn.person));
+    state.turns = turns.filter((turn) => here.has(turn.person));
   }
   changed();
   const count = people.length;
