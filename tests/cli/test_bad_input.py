@@ -70,6 +70,30 @@ def cut_picture(folder: Path) -> None:
     (folder / "cut.png").write_bytes(data[: len(data) // 3])
 
 
+def folder_with(name: str, *files: str) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        (folder / name).mkdir()
+        for file in files:
+            Image.new("RGB", (160, 96)).save(folder / name / file)
+
+    return make
+
+
+def model(index: Any = None, weights: bytes | None = b"", **transformer: Any) -> Callable[[Path], object]:
+    """A model folder `m` with something wrong in it."""
+
+    def make(folder: Path) -> None:
+        (folder / "m" / "transformer").mkdir(parents=True)
+        text = index if isinstance(index, str) else json.dumps({"_class_name": "MultiTalkPipeline", **(index or {})})
+        (folder / "m" / "model_index.json").write_text(text)
+        (folder / "m" / "transformer" / "config.json").write_text(json.dumps(transformer))
+        if weights is not None:
+            empty = (2).to_bytes(8, "little") + b"{}"
+            (folder / "m" / "transformer" / "model.safetensors").write_bytes(weights or empty)
+
+    return make
+
+
 TURN = {"speaker": "Ann", "audio": "a.wav", "start": 0}
 OFFICIAL = {"cond_image": "photo.png", "cond_audio": {"person1": "a.wav", "person2": "b.wav"}}
 
@@ -94,8 +118,22 @@ CASES = [
     Case("YAML alias", "aliases", text="image: &x a\nprompt: *x\n", file="talk.yaml"),
     Case("YAML object", "cannot be understood|not valid YAML", text="image: !!python/object/apply:os.system [ls]", file="t.yaml"),
     Case("deep nesting", "cannot be understood|not valid", text="[" * 100_000),
+    Case("two documents", "not valid YAML", text="image: a\n---\nimage: b\n", file="talk.yaml"),
+    Case("tabs", "not valid YAML.* in line", text="image: photo.png\n\tprompt: x\n", file="talk.yaml"),
+    Case("a pipe", "is not a file", file="pipe.yaml", options=("pipe.yaml",), files=lambda folder: os.mkfifo(folder / "pipe.yaml")),
+    Case("endless number", "cannot be understood|not valid", text='{"image": ' + "9" * 5000 + "}"),
     # fields
     Case("unknown field", "colour is not a known field.*Known fields: image", change={"colour": "red"}),
+    Case("field without name", "name of a field", text="image: photo.png\n1: x\n", file="talk.yaml"),
+    Case("speakers by name", "speakers must be a list", change={"speakers": {"Ann": "a.wav"}}),
+    Case("speaker is text", r"speakers\[0\] must be a group of fields", change={"speakers": ["a.wav"]}),
+    Case("turn is a number", r"turns\[0\] must be a group of fields", change={"turns": [5]}),
+    Case("region is a word", r"region must be a group of fields", change=speakers({"region": "left"})),
+    Case("language", r"speakers\[0\].language", change=speakers({"language": "klingon!"})),
+    Case("half a letter", "prompt is not valid Unicode", change={"prompt": "\ud800"}),
+    Case("empty consent", "consent must not be empty", change={"consent": " "}),
+    Case("too many turns", "turns", change={"turns": [TURN] * 10_001}),
+    Case("start in a year", r"turns\[0\].start", change={"turns": [TURN | {"start": 3e7}]}),
     Case("no image", "image is missing", change={"image": None}),
     Case("image is a number", "image must be a path", change={"image": 7}),
     Case("empty path", "empty or malformed", change={"image": " "}),
@@ -126,6 +164,9 @@ CASES = [
     Case("box not a number", "region.box", change=speakers({"region": {"box": [0, 0, "wide", 9]}})),
     Case("box and point", "one of box, mask or point", change=speakers({"region": {"box": [0, 0, 9, 9], "point": [1, 1]}})),
     Case("empty region", "one of box, mask or point", change=speakers({"region": {}})),
+    Case("box without end", "finite number", text='{"image": "photo.png", "speakers": [{"audio": "a.wav", "region": {"box": [NaN, 0, 9, 9]}}]}'),
+    Case("two in one place", "regions of 'Ann' and 'Ben' are the same", change=speakers({"region": {"box": [0, 0, 80, 96]}}, {"region": {"box": [0, 0, 79, 96]}})),
+    Case("region too small", "region of 'Ann' is too small", change=speakers({"region": {"box": [1, 1, 9, 9]}})),
     Case("point outside", "outside the picture", change=speakers({"region": {"point": [500, 5]}})),
     Case("point on nobody", "Nobody was found at the point", change=speakers({"region": {"point": [5, 5]}})),
     Case("too few people", "0 people were found", change=speakers({"region": None}, {"region": None})),
@@ -154,6 +195,8 @@ CASES = [
     Case("audio has no samples", "holds only", change=speakers({"audio": "t.wav"}), files=sound("t.wav", np.zeros(0))),
     Case("audio too short", "holds only 0.020 s", change=speakers({"audio": "t.wav"}), files=sound("t.wav", np.zeros(320))),
     Case("audio has NaN", "not numbers", change=speakers({"audio": "t.wav"}), files=sound("t.wav", np.full(9000, np.nan))),
+    Case("audio of 100 channels", "channels", change=speakers({"audio": "t.wav"}), files=sound("t.wav", np.zeros((1600, 100)))),
+    Case("audio at 500 Hz", "sampling rate of 500 Hz", change=speakers({"audio": "t.wav"}), files=sound("t.wav", np.zeros(1600), 500)),
     Case("audio is a playlist", "playlist|not a sound file", change=speakers({"audio": "t.m3u8"}),
          files=written("t.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.wav\n#EXT-X-ENDLIST\n")),
     # the authors' format
@@ -163,6 +206,12 @@ CASES = [
     Case("official bbox inside out", "is empty", text=official(bbox={"person1": [9, 9, 1, 1]})),
     Case("official stranger", "person7", text=official(bbox={"person7": [0, 0, 5, 5]})),
     Case("official field", "Unknown field 'seed'", text=official(seed=1)),
+    Case("official image", "cond_image is missing", text=official(cond_image=None)),
+    Case("official audio as a list", "cond_audio must be an object", text=official(cond_audio=["a.wav"])),
+    Case("official people", "cond_audio has the entry 'anna'", text=official(cond_audio={"anna": "a.wav"})),
+    Case("official text", "tts_audio.text is missing", text=official(cond_audio=None, tts_audio={"human1_voice": "am_adam"})),
+    Case("official voice", "human1_voice is 3", text=official(cond_audio=None, tts_audio={"text": "hi", "human1_voice": 3})),
+    Case("official prompt", "prompt must be text", text=official(prompt=["two", "talk"])),
     Case("official dubbing", "cond_video", text=official(cond_video="v.mp4")),
     # options
     Case("size is a word", "not WIDTHxHEIGHT", change={}, options=("--size", "big")),
@@ -173,14 +222,42 @@ CASES = [
     Case("crf", "out of range 0..51", change={}, options=("--crf", "99")),
     Case("frame rate", "Frame rate 'fast'", change={}, options=("--fps", "fast")),
     Case("frame rate range", "out of range 1..120", change={}, options=("--fps", "500")),
+    Case("frame rate with exponent", "is not a number", change={}, options=("--fps", "1e99999999")),
     Case("format", "Unknown format 'avi'", change={}, options=("--format", "avi")),
     Case("format and suffix", "does not go with", change={}, options=("--format", "gif")),
     Case("suffix", "What format", change={}, options=("-o", "out.xyz")),
     Case("output folder", "does not exist", change={}, options=("-o", "no/such/out.mp4")),
+    Case("output name", "too long", change={}, options=("-o", "x" * 240 + ".mp4")),
+    Case("output without a name", "no name for an output", change={}, options=("-o", "..", "--format", "png")),
+    Case("output is a folder of photographs", "other files than a video's pictures", change={}, options=("-o", "pics", "--format", "png"),
+         files=folder_with("pics", "holiday.png")),
+    Case("output folder holds the picture", "lies in pics", change={"image": "pics/000000.png"}, options=("-o", "pics", "--format", "png"),
+         files=folder_with("pics", "000000.png")),
+    Case("record over the conversation", "one of the inputs", change={}, file="out.mp4.json"),
+    Case("mask is the output", "one of the inputs", change=speakers({"region": {"mask": "m.gif"}}), options=("-o", "m.gif"),
+         files=picture("m.gif", Image.new("L", (160, 96), 255))),
+    Case("preview over the picture", "one of the inputs", change={}, options=("--plan", "--preview", "photo.png")),
+    Case("preview folder", "does not exist", change={}, options=("--plan", "--preview", "no/p.png")),
     Case("output is the input", "one of the inputs", change={"image": "photo.gif"}, options=("-o", "photo.gif"),
          files=picture("photo.gif", Image.new("RGB", (160, 96)))),
     Case("output is a folder", "is a folder", change={}, options=("-o", "d.mp4"), files=lambda folder: (folder / "d.mp4").mkdir()),
     Case("seconds", "--seconds", change={}, options=("--seconds", "0")),
+    Case("seconds are no number", "--seconds nan", change={}, options=("--seconds", "nan")),
+    Case("endless steps", "num_inference_steps is 5000", change={}, options=("--steps", "5000")),
+    Case("negative guidance", "audio guidance scale is -1", change={}, options=("--audio-guidance", "-1")),
+    Case("guidance is no number", "text guidance scale is nan", change={}, options=("--text-guidance", "nan")),
+    Case("setting of words", "motion_frames is 'many'; it must be", change={}, options=("--set", "motion_frames=many")),
+    Case("half a frame", "segment_frames is 12.5; it must be", change={}, options=("--set", "segment_frames=12.5")),
+    Case("setting of numbers", "negative_prompt is 5; it must be", change={}, options=("--set", "negative_prompt=5")),
+    Case("neither yes nor no", "latent_sink is 'maybe'; it must be", change={}, options=("--set", "latent_sink=maybe")),
+    Case("hand-over", "hand_over is 'post'; it must be 'latents' or 'pixels'", change={}, options=("--set", "hand_over=post")),
+    Case("prediction", "prediction is 'future'", change={}, options=("--set", "prediction=future")),
+    Case("shift", "shift is -1", change={}, options=("--set", "flow_shift=-1")),
+    Case("colour strength", "colour strength is 2", change={}, options=("--set", "colour_strength=2")),
+    Case("colour feedback", "needs pixels", change={}, options=("--set", "colour_feedback=true")),
+    Case("no pixels", "0 pixels is out of range", change={}, options=("--set", "size=0")),
+    Case("no such table", "no table of sizes", change={}, options=("--set", "size=multitalk-9")),
+    Case("text tokens", "max_sequence_length is 0", change={}, options=("--set", "max_sequence_length=0")),
     Case("setting unknown", "does not set anything", change={}, options=("--set", "colour=red")),
     Case("setting without value", "does not set anything", change={}, options=("--set", "motion_frames")),
     Case("motion frames", "motion frames", change={}, options=("--set", "motion_frames=6")),
@@ -195,6 +272,16 @@ CASES = [
     Case("no such model", "There is no model", change={}, options=("-m", "nobody/nothing")),
     Case("model is a file", "is a file", change={}, options=("-m", "a.wav")),
     Case("model is an empty folder", "model_index.json is missing", change={}, options=("-m", "."),),
+    Case("model of another kind", "holds a FluxPipeline", change={}, options=("-m", "m"), files=model({"_class_name": "FluxPipeline"})),
+    Case("model index broken", "model_index.json is not valid JSON", change={}, options=("-m", "m"), files=model("{")),
+    Case("model index a list", "is not a configuration", change={}, options=("-m", "m"), files=model("[1]")),
+    Case("model without weights", "holds no weights", change={}, options=("-m", "m"), files=model(weights=None)),
+    Case("model's weights damaged", "is damaged", change={}, options=("-m", "m"), files=model(weights=b"not weights")),
+    Case("model's settings unknown", "Unknown generation settings: stepz", change={}, options=("-m", "m"), files=model({"generation": {"stepz": 3}})),
+    Case("model's settings a word", "generation holds no settings", change={}, options=("-m", "m"), files=model({"generation": "fast"})),
+    Case("model's setting of words", "motion_frames is 'few'", change={}, options=("-m", "m"), files=model({"generation": {"motion_frames": "few"}})),
+    Case("model's heads", "num_attention_heads is 'many'", change={}, options=("-m", "m"), files=model(num_attention_heads="many")),
+    Case("model's patch", "patch_size is 2", change={}, options=("-m", "m"), files=model(patch_size=2)),
     Case("key without certificate", "belong together", change={}, options=("--key", "a.wav")),
     Case("no consent", "consent", change={"consent": None}),
     Case("speaker count", "1 --speaker options", change={}, options=("--speaker", "a.wav")),
@@ -236,7 +323,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(case: Case, here: Path, materi
 
 
 def test_there_are_more_than_sixty_kinds() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) > 60
+    assert len({case.name for case in CASES}) == len(CASES) > 150
 
 
 @pytest.mark.parametrize(
@@ -254,6 +341,10 @@ def test_there_are_more_than_sixty_kinds() -> None:
         (("verify", "none.mp4"), "There is no file"),
         (("models", "fetch", "gpt"), "There is no model 'gpt'"),
         (("models", "fetch", "nano"), "comes with the package"),
+        (("models", "verify", "gpt"), "There is no model 'gpt'"),
+        (("models", "verify", "."), "holds no model files"),
+        (("verify",), "Missing argument"),
+        (("people", "photo.png", "-o", "no/x.png"), "does not exist"),
         (("models", "verify", "multitalk-14b"), "not \\(completely\\) here"),
         (("dance",), "No such command"),
     ],

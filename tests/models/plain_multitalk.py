@@ -74,6 +74,9 @@ def person_map(query: torch.Tensor, key: torch.Tensor, members: list[list[bool]]
     rows = []
     for mask in members:
         inside = torch.tensor(mask)
+        if all(mask):  # all of a softmax
+            rows.append(torch.full((query.shape[1],), 1 / len(mask)))
+            continue
         rows.append(weights[:, :, inside].sum(-1).mean(0) / max(1, sum(mask)))
     return torch.stack(rows)
 

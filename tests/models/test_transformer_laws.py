@@ -130,3 +130,22 @@ def test_training_and_inference_agree(case: Case) -> None:
     assume(no_near_tie([each for person_map in maps for each in person_map]))
     assert close(training.detach(), inference)
     assert all(close(a, b) for a, b in zip(maps[:half], maps[half:], strict=True))
+
+
+@pytest.mark.parametrize("grid", [(3, 1, 2), (3, 3, 4)])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mask_of_the_whole_frame_is_not_rounding_blown_up(grid: tuple[int, int, int], seed: int) -> None:
+    """Its row of the map is constant; stretched to the range of labels, rounding would decide what is heard."""
+    case = make_case(patch=(1, 1, 1), grid=grid, heads=1, head_dim=16, seed=seed)
+    masks = case.masks.clone()
+    masks[:, 0] = 1
+    arguments = (*case.arguments[:5], masks)
+    with record_person_maps(case.model) as maps:
+        training = case.model(*arguments).sample
+        with torch.no_grad():
+            inference = case.model(*arguments).sample
+    rows = torch.cat([person_map[:, 0] for person_map in maps])
+    assert (rows == rows[0, 0]).all()
+    assert no_near_tie([each for person_map in maps for each in person_map])
+    assert close(training.detach(), inference)
+    assert close(inference, plain_forward(case.model, *arguments).sample)

@@ -128,9 +128,7 @@ def test_saved_and_loaded(pipeline: MultiTalkPipeline, picture: Image.Image, tmp
 
 
 @pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
-def test_one_precision_leaves_autoencoder_and_hearing_alone(
-    wan: MultiTalkPipeline, tmp_path: Path, name: str
-) -> None:
+def test_one_precision_leaves_autoencoder_and_hearing_alone(wan: MultiTalkPipeline, tmp_path: Path, name: str) -> None:
     wan.save_pretrained(tmp_path)
     loaded = MultiTalkPipeline.from_pretrained(tmp_path, **{name: torch.bfloat16})
     assert loaded.transformer.dtype == loaded.text_encoder.dtype == torch.bfloat16

@@ -46,24 +46,23 @@ def activation_bytes_of(model: ModelFolder, segments: SegmentPlan, size: FrameSi
     """Bytes of one forward pass of the longest segment; they do not grow with the video."""
     from talkies.runtime.profile import activation_bytes
 
-    transformer = model.config("transformer")
-    hidden = _hidden(transformer)
+    hidden = _hidden(model)
     longest = max(segment.num_frames for segment in segments.segments)
     # Decoding holds the segment's frames a few times over, in float32.
     decoded = longest * size.width * size.height * 3 * 4 * 6
-    ffn = int(transformer.get("ffn_dim", 4 * hidden))
+    ffn = model.number("transformer", "ffn_dim", 4 * hidden)
     return max(activation_bytes(tokens_of(model, size, longest), hidden, ffn, "float32"), decoded)
 
 
-def _hidden(transformer: dict[str, object]) -> int:
-    return int(str(transformer.get("num_attention_heads", 40))) * int(str(transformer.get("attention_head_dim", 128)))
+def _hidden(model: ModelFolder) -> int:
+    heads = model.number("transformer", "num_attention_heads", 40)
+    return heads * model.number("transformer", "attention_head_dim", 128)
 
 
 def _operations(model: ModelFolder, tokens: int) -> float:
     """Floating point operations of one network call: products with weights, and attention among all tokens."""
-    transformer = model.config("transformer")
-    hidden, layers = _hidden(transformer), int(transformer.get("num_layers", 40))
-    ffn = int(transformer.get("ffn_dim", 4 * hidden))
+    hidden, layers = _hidden(model), model.number("transformer", "num_layers", 40)
+    ffn = model.number("transformer", "ffn_dim", 4 * hidden)
     # Self-attention has four square products, the two cross-attentions two each on the video's side.
     weights = 8 * hidden * hidden + 2 * hidden * ffn
     return layers * (2.0 * tokens * weights + 4.0 * tokens * tokens * hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -124,13 +125,15 @@ def generate(
     )
     if seconds is not None and not 0.04 <= seconds <= 86_400:
         raise InputError(f"--seconds {seconds:g} is out of range 0.04..86400.")
-    _check_output(options, described)
+    inputs = _inputs(described, conversation)
+    _check_output(options, inputs)
+    drawing = _drawing(options.output, preview, inputs) if plan else None
     folder = find_model(model)
     with tempfile.TemporaryDirectory(prefix="talkies-") as temporary:
         scene = prepare(described, Path(temporary), seconds)
         for note in scene.notes:
             report.note(note)
-        _run(scene, folder, options, report, plan, preview, i_have_consent)
+        _run(scene, folder, options, report, drawing, i_have_consent)
 
 
 def _run(
@@ -138,18 +141,18 @@ def _run(
     model: ModelFolder,
     options: RenderOptions,
     report: Report,
-    only_plan: bool,
-    preview: Path | None,
+    drawing: Path | None,
     agreed: bool,
 ) -> None:
     from talkies.cli.estimate import spell_seconds
     from talkies.cli.planning import plan
     from talkies.cli.prompts import choose_prompt
     from talkies.cli.rendering import render
+    from talkies.domain.errors import TalkiesError
 
     planned = plan(scene, model, options)
-    if only_plan:
-        _show(scene, model, planned, options, report, preview)
+    if drawing is not None:
+        _show(scene, model, planned, options, report, drawing)
         return
     consent = _consent(agreed, scene.conversation.consent, report)
     prompt, origin = choose_prompt(scene)
@@ -162,13 +165,17 @@ def _run(
         f"{scene.num_frames} frames of {planned.size} in {count} segment{'s' if count > 1 else ''} with {model.name} "
         f"on {planned.runtime.profile.device}; expected to take about {spell_seconds(planned.seconds)}."
     )
+    kept = options.output.with_name(options.output.name + ".unfinished")
+    more = f"Finished segments are kept in {kept.name}: go on with --resume."
     try:
         record = render(scene, model, planned, prompt, consent, options, report)
     except KeyboardInterrupt:
-        kept = options.output.with_name(options.output.name + ".unfinished")
-        more = f" Finished segments are kept in {kept.name}: go on with --resume." if kept.is_dir() else ""
-        report.say(f"Stopped; {options.output.name} was not written.{more}")
+        report.say(f"Stopped; {options.output.name} was not written. {more if kept.is_dir() else ''}".rstrip())
         raise typer.Exit(130) from None
+    except TalkiesError as error:
+        if error.exit_code != 2 and kept.is_dir():
+            report.note(more)
+        raise
     report.say(f"{options.output}: {scene.seconds:.2f} s, {planned.size}; content credentials {record.credentials}.")
     if not report.quiet:
         typer.echo(str(options.output))
@@ -215,10 +222,22 @@ def _overrides(named: dict[str, Any], texts: list[str]) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None} | dict(map(parse_override, texts))
 
 
-def _check_output(options: RenderOptions, conversation: Conversation) -> None:
+def _inputs(conversation: Conversation, file: Path | None) -> list[Path]:
+    """Every file the user gave."""
+    masks = [speaker.region.mask for speaker in conversation.speakers if speaker.region and speaker.region.mask]
+    voices = [turn.audio for turn in conversation.turn_list() if turn.audio]
+    return [conversation.image, *masks, *voices, *([file] if file else [])]
+
+
+#: What a folder holds that `--format png` wrote; only such a folder is replaced.
+_PNG_FOLDER = re.compile(r"\d{6,}\.png|sound\.wav|settings\.json")
+
+
+def _check_output(options: RenderOptions, inputs: list[Path]) -> None:
     from talkies.domain.errors import InputError
     from talkies.media.staging import require_writable
     from talkies.provenance.credentials import load_key
+    from talkies.provenance.record import sidecar_path
 
     output = options.output
     require_writable(output)
@@ -226,13 +245,34 @@ def _check_output(options: RenderOptions, conversation: Conversation) -> None:
         raise InputError(
             f"{output} is a {'folder' if output.is_dir() else 'file'}; --format {options.format} cannot replace it."
         )
-    if output.is_dir() and any(not entry.name.endswith((".png", ".wav", ".json")) for entry in output.iterdir()):
-        raise InputError(f"{output} holds other files than pictures.", "Choose an empty or new folder.")
-    inputs = [conversation.image, *[turn.audio for turn in conversation.turn_list() if turn.audio]]
-    if output.exists() and any(output.samefile(path) for path in inputs):
-        raise InputError(f"The output {output.name} is one of the inputs.", "Choose another name.")
+    if output.is_dir() and not all(_PNG_FOLDER.fullmatch(entry.name) for entry in output.iterdir()):
+        raise InputError(f"{output} holds other files than a video's pictures.", "Choose an empty or new folder.")
+    _refuse_inputs(output, inputs)
+    _refuse_inputs(sidecar_path(output), inputs)
     if options.credentials and (options.certificate or options.key):
         load_key(options.certificate, options.key)
+
+
+def _refuse_inputs(target: Path, inputs: list[Path]) -> None:
+    """Never writes over what the user gave."""
+    from talkies.domain.errors import InputError
+
+    if not target.exists():
+        return
+    if any(target.samefile(path) for path in inputs):
+        raise InputError(f"The output {target.name} is one of the inputs.", "Choose another name.")
+    if any(target.resolve() in path.resolve().parents for path in inputs):
+        raise InputError(f"One of the inputs lies in {target}, which would be replaced.", "Choose another folder.")
+
+
+def _drawing(output: Path, wanted: Path | None, inputs: list[Path]) -> Path:
+    """Where --plan draws the people."""
+    from talkies.media.staging import require_writable
+
+    target = (wanted or output.with_name(output.stem + ".people.png")).expanduser()
+    require_writable(target)
+    _refuse_inputs(target, inputs)
+    return target
 
 
 def _consent(agreed: bool, stated: str | None, report: Report) -> Consent:
@@ -252,7 +292,7 @@ def _consent(agreed: bool, stated: str | None, report: Report) -> Consent:
 
 
 def _show(
-    scene: Scene, model: ModelFolder, planned: Plan, options: RenderOptions, report: Report, preview: Path | None
+    scene: Scene, model: ModelFolder, planned: Plan, options: RenderOptions, report: Report, target: Path
 ) -> None:
     from talkies.cli.estimate import spell_seconds
     from talkies.media.staging import staged
@@ -288,7 +328,6 @@ def _show(
     report.table("People", people)
     report.table("Turns", says)
     report.table("Plan", video)
-    target = preview or options.output.with_name(options.output.stem + ".people.png")
     with staged(target) as temporary:
         scene.preview(planned.size).save(temporary, format="PNG")
     report.say(f"The people are drawn in {target}.")

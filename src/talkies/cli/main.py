@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -103,6 +104,9 @@ def _explain(error: Exception) -> int:
         _complain(f"{error.format_message().rstrip('.')}. See {command} --help.")  # type: ignore[attr-defined]
         return 2
     reason = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _complain("the disk is full; make room and start again.")
+        return 1
     _complain(f"internal error: {type(error).__name__}: {reason} Run again with TALKIES_DEBUG=1 and report it.")
     return 70
 

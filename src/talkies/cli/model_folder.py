@@ -64,6 +64,17 @@ class ModelFolder:
         path = self.path / part / "config.json"
         return _read_json(path) if path.is_file() else {}
 
+    def number(self, part: str, name: str, default: int) -> int:
+        """A whole number of a part's configuration.
+
+        Raises:
+            InputError: It is something else.
+        """
+        value = self.config(part).get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{self.path / part / 'config.json'}: {name} is {value!r}, not a number above 0.")
+        return value
+
     def weights(self) -> dict[str, tuple[Path, ...]]:
         """Weight files of every part, by the part's name."""
         found = {
@@ -89,7 +100,11 @@ class ModelFolder:
     def size_multiple(self) -> int:
         """Both sides of a video are multiples of this: a token's side in pixels."""
         patch = self.config("transformer").get("patch_size") or (1, 2, 2)
-        return int(self.config("vae").get("scale_factor_spatial", 8)) * max(int(value) for value in patch[1:])
+        if not (isinstance(patch, list | tuple) and len(patch) == 3 and all(isinstance(side, int) for side in patch)):
+            raise InputError(
+                f"{self.path / 'transformer' / 'config.json'}: patch_size is {patch!r}, not three numbers."
+            )
+        return self.number("vae", "scale_factor_spatial", 8) * max(1, *patch[1:])
 
     def model_size(self, activations: int) -> ModelSize:
         """What must fit into memory, counted from the weight files' headers.
@@ -181,7 +196,10 @@ def open_model(path: Path) -> ModelFolder:
     kind = index.get("_class_name")
     if kind != "MultiTalkPipeline":
         raise InputError(f"{path} holds a {kind}, not a MultiTalkPipeline.")
-    folder = ModelFolder(_name(path), path, dict(index.get("generation") or {}))
+    generation = index.get("generation") or {}
+    if not isinstance(generation, dict):
+        raise InputError(f"{index_path}: generation holds no settings.")
+    folder = ModelFolder(_name(path), path, generation)
     if not folder.weight_files():
         raise InputError(f"{path} holds no weights (*.safetensors).", "Was it fetched completely?")
     return folder

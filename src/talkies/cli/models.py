@@ -68,8 +68,8 @@ CATALOGUE = (
 @app.command("list")
 def list_models() -> None:
     """List the models and where they are."""
-    from talkies.cli.estimate import spell_bytes
     from talkies.bundled import NANO
+    from talkies.cli.estimate import spell_bytes
     from talkies.cli.model_folder import find_model
     from talkies.domain.errors import InputError
 

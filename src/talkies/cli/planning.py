@@ -141,7 +141,7 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
         size = options.size.require_multiple(model.size_multiple)
     else:
         size = settings.frame_size(scene.image.width, scene.image.height, model.size_multiple)
-    scene.masks(size)
+    _check_regions(scene, size, model.size_multiple)
     segments = plan_segments(scene.num_frames, settings.segment_frames, settings.motion_frames)
     settings.rollout()
     sampling = settings.sampling(size)
@@ -151,6 +151,25 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
     speed = measure_speed(device, getattr(torch, runtime.profile.dtype))
     seconds = expected_seconds(model, segments, size, settings.num_inference_steps, passes, speed)
     return Plan(settings, size, segments, passes, runtime, seconds)
+
+
+def _check_regions(scene: Scene, size: FrameSize, token: int) -> None:
+    """Refuses people whom the network could not tell apart: it sees one point of every `token` x `token` pixels."""
+    masks = scene.masks(size)[:, ::token, ::token]
+    if len(masks) == 1:
+        return
+    names = [person.name for person in scene.people]
+    for index, mask in enumerate(masks):
+        if not mask.any():
+            raise InputError(
+                f"The region of {names[index]!r} is too small in frames of {size}.",
+                f"Give a larger region or --size: the network sees one point of every {token}x{token} pixels.",
+            )
+        for other in range(index):
+            if (mask == masks[other]).all():
+                raise InputError(
+                    f"The regions of {names[other]!r} and {names[index]!r} are the same.", "Say who is where."
+                )
 
 
 def _runtime(

@@ -21,7 +21,7 @@ from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter
 from talkies.provenance import credentials as c2pa
 from talkies.provenance.consent import Consent
-from talkies.provenance.record import GenerationRecord, mark_identity, sha256_of, sidecar_path, source
+from talkies.provenance.record import GenerationRecord, mark_identity, readable, sha256_of, sidecar_path, source
 from talkies.provenance.watermark import Watermark, can_mark
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _EXPLAINED = 512  # of an error's text, shown to the user
 def _explained(what: str) -> Iterator[None]:
     """Errors of the libraries below, in one line."""
     import torch
+    from safetensors import SafetensorError
 
     try:
         yield
@@ -43,7 +44,8 @@ def _explained(what: str) -> Iterator[None]:
         raise TalkiesError(
             f"Out of memory while {what}.", "Choose a smaller --size, or fewer segment_frames."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
         text = " ".join(str(error).split())
         if "allocate memory" in text:
             raise TalkiesError(f"Out of memory while {what}.", "Choose a smaller --size.") from None
@@ -132,7 +134,7 @@ def render(
     unfinished = options.output.with_name(options.output.name + ".unfinished")
     store = FrameStore(unfinished) if len(planned.segments.segments) > 1 else None
     settings = VideoSettings(options.format, options.fps, options.crf, record.tags())
-    with staged(options.output) as temporary:
+    with staged(options.output) as temporary, _explained(f"writing {options.output.name}"):
         with VideoWriter(temporary, planned.size, settings, scene.mix()) as writer:
             _stream(pipeline, request, planned, writer, store, record.mark, options, report)
         if key is not None:
@@ -229,7 +231,7 @@ def _record(
 
 def _turns(scene: Scene) -> list[str]:
     return [
-        f"{scene.people[utterance.person].name} says {utterance.audio.name} from {utterance.start:.2f} s"
+        f"{scene.people[utterance.person].name} says {readable(utterance.audio.name)} from {utterance.start:.2f} s"
         for utterance in scene.timeline.utterances
     ]
 

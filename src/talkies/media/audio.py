@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.conversation import MAX_SECONDS
-from talkies.domain.errors import InputError
+from talkies.domain.errors import InputError, TalkiesError
 from talkies.domain.timeline import Timeline, Utterance
 from talkies.media.loudness import LoudnessMeter, gain_to
 
@@ -223,10 +224,13 @@ def speech_track(
 
     Returns:
         `[round(seconds * 16000)]` float32.
+
+    Raises:
+        TalkiesError: The disk has no room for it.
     """
     length = max(1, math.floor(seconds * SPEECH_RATE + 0.5))
     with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(length * 4)  # zeros that take no space until written
+        _reserve(file, length * 4, folder)
         track: Samples = np.memmap(file, dtype=np.float32, mode="r+", shape=(length,))
     for utterance in utterances:
         gain = gain_to(SPEECH_LUFS, recordings[utterance.audio].lufs)
@@ -236,6 +240,19 @@ def speech_track(
             room += block[: len(room), 0] * gain
             position += len(block)
     return track
+
+
+def _reserve(file: Any, size: int, folder: Path) -> None:
+    """Zeros on the disk, so that it cannot be full later, when memory that is mapped to it is written."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    except OSError as error:
+        raise TalkiesError(
+            f"There is no room for {size / 1e6:.0f} MB of sound in {folder}: {error.strerror or error}.", "Make room."
+        ) from None
 
 
 @dataclass(frozen=True)

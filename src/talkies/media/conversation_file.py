@@ -128,6 +128,11 @@ _PLAIN = {
     "extra_forbidden": "is not a known field",
     "path_type": "must be a path",
     "string_type": "must be text",
+    "string_unicode": "is not valid Unicode",
+    "string_too_short": "must not be empty",
+    "tuple_type": "must be a list",
+    "model_type": "must be a group of fields",
+    "invalid_key": "cannot be the name of a field",
 }
 
 

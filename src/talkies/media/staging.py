@@ -12,6 +12,9 @@ from pathlib import Path
 
 from talkies.domain.errors import InputError, TalkiesError
 
+#: In bytes. File systems take 255 and 4096; working names are longer than the final one.
+_LONGEST_NAME, _LONGEST_PATH = 200, 4000
+
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
@@ -64,6 +67,10 @@ def require_writable(path: Path) -> None:
         InputError: It cannot; the message says why.
     """
     folder = path.parent
+    if path.name in ("", ".."):
+        raise InputError(f"{path} is no name for an output.")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME or len(os.fsencode(path.absolute())) > _LONGEST_PATH:
+        raise InputError(f"The output's name {path.name[:40]}... is too long.", "Choose a shorter one.")
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist.", "Make it first, or choose another output.")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -75,7 +75,8 @@ def parse_fps(text: str) -> Fraction:
         InputError: Not a number in 1..120.
     """
     try:
-        fps = Fraction(text.strip())
+        # An exponent could ask for a number of any length.
+        fps = Fraction(text.strip() if len(text) <= 32 and "e" not in text.lower() else "?")
     except (ValueError, ZeroDivisionError):
         raise InputError(f"Frame rate {text!r} is not a number.", "Write it like 25 or 30000/1001.") from None
     if not 1 <= fps <= 120:

@@ -131,8 +131,8 @@ def _mean_over_masks(mass: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     # Dividing after the attention instead of before keeps half precision from rounding 1 / (size of the mask).
     size = tokens.sum(dim=-1).clamp(min=1)  # [B, N+1]
     mean = mass.mean(dim=2, dtype=torch.float32).mT / size[..., None]
-    # A softmax sums to one, so a mask of the whole frame has one value everywhere. What rounding leaves of that must not
-    # be stretched over the person's range of labels.
+    # A softmax sums to one, so a mask of the whole frame has one value everywhere. What rounding leaves of that must
+    # not be stretched over the person's range of labels.
     whole = tokens.all(dim=-1, keepdim=True)  # [B, N+1, 1]
     return torch.where(whole, 1 / tokens.shape[-1], mean)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from talkies.domain.clip import FrameSize, fit_area, nearest_bucket
+from pydantic import Field, TypeAdapter, ValidationError
+
+from talkies.domain.clip import MAX_SIDE, FrameSize, fit_area, nearest_bucket
 from talkies.domain.errors import InputError
 from talkies.sampling.rollout import RolloutSettings
 from talkies.sampling.settings import SETTINGS, SamplingSettings
@@ -48,14 +51,14 @@ class GenerationSettings:
             last frame (the authors' way; identity drifts).
     """
 
-    num_inference_steps: int = 40
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 40
     flow_shift: float | None = None
     text_guidance_scale: float = 5.0
     audio_guidance_scale: float = 4.0
     projected_guidance: bool = False
     negative_prompt: str = NEGATIVE_PROMPT
     prediction: Literal["velocity", "sample"] = "velocity"
-    max_sequence_length: int = 512
+    max_sequence_length: Annotated[int, Field(ge=1, le=8192)] = 512
     size: str | int = "multitalk-480"
     segment_frames: int = 81
     motion_frames: int = 25
@@ -79,12 +82,18 @@ class GenerationSettings:
         """A copy with some settings changed; None leaves a setting as it is.
 
         Raises:
-            InputError: A name is unknown.
+            InputError: A name is unknown, or a value is of another kind.
         """
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(self)})
         if unknown:
             raise InputError(f"Unknown generation settings: {', '.join(unknown)}.", "Check the model folder's config.")
-        return dataclasses.replace(self, **{name: value for name, value in values.items() if value is not None})
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            return _kinds().validate_python(dataclasses.asdict(self) | given)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_context=False)[0]
+            reason = problem["msg"].removeprefix("Input should be ")
+            raise InputError(f"The setting {problem['loc'][0]} is {problem['input']!r}; it must be {reason}.") from None
 
     def sampling(self, size: FrameSize) -> SamplingSettings:
         """Steps, shift and guidance for videos of ``size``."""
@@ -112,6 +121,8 @@ class GenerationSettings:
             InputError: ``size`` cannot be read or does not fit.
         """
         if isinstance(self.size, int):
+            if not 1 <= self.size <= MAX_SIDE**2:
+                raise InputError(f"A frame of {self.size} pixels is out of range 1..{MAX_SIDE**2}.")
             return fit_area(width, height, self.size, multiple)
         if self.size.startswith("multitalk-"):
             try:
@@ -119,3 +130,9 @@ class GenerationSettings:
             except KeyError:
                 raise InputError(f"There is no table of sizes {self.size!r}.", "Use multitalk-480.") from None
         return FrameSize.parse(self.size).require_multiple(multiple)
+
+
+@cache
+def _kinds() -> TypeAdapter[GenerationSettings]:
+    """Checks the kind of every setting."""
+    return TypeAdapter(GenerationSettings)

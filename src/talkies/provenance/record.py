@@ -98,7 +98,12 @@ def sha256_of(path: Path) -> str:
 
 def source(path: Path) -> Source:
     """Name and hash of a file."""
-    return Source(path.name, sha256_of(path))
+    return Source(readable(path.name), sha256_of(path))
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be written down; bytes that are no UTF-8 become question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def versions() -> dict[str, str]:

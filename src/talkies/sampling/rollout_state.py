@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from talkies.domain.errors import InputError
@@ -65,7 +65,7 @@ class RolloutStore:
             if state.hand_over.motion.flow is not None:
                 tensors["flow"] = state.hand_over.motion.flow.contiguous()
         with staged(self.folder / name) as path:
-            save_file(tensors, path)
+            path.write_bytes(save(tensors))  # a full disk is an OSError here; save_file has errors of its own
         record = {
             "version": _VERSION,
             "fingerprint": self.fingerprint,
