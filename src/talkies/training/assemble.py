@@ -71,7 +71,7 @@ def freeze_codec(recipe: CodecRecipe, folder: Path, draws: int = 64) -> Autoenco
     spread[MOTION_CHANNELS:] = spread[MOTION_CHANNELS : MOTION_CHANNELS + 8].square().mean().sqrt()
     codec.register_to_config(
         latents_mean=[0.0] * len(spread),  # no change is zero
-        latents_std=[round(float(v), 5) for v in spread],
+        latents_std=[round(max(float(v), 1e-3), 5) for v in spread],
     )
     codec.to(torch.bfloat16).save_pretrained(folder)
     return codec

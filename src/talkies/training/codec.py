@@ -139,7 +139,7 @@ class CodecTrainer:
         held_out = tuple(recipe.validation)
         self.training = [t for t in tracks if not t.path.name.startswith(held_out)]
         self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
-        self.model = AutoencoderReference(recipe.latent_channels, recipe.widths)
+        self.model = AutoencoderReference(latent_channels=recipe.latent_channels, widths=recipe.widths)
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = {k: v for k, v in self.model.named_parameters() if v.requires_grad}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}

@@ -1,0 +1,154 @@
+"""From drawn performers to a cache that a transformer can train on: every part of the small model, in small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from talkies.domain.face_units import FACE_UNITS
+from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
+from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
+from talkies.training.assemble import freeze_codec
+from talkies.training.codec import CodecRecipe, CodecTrainer, collate, evaluate
+from talkies.training.composites import Composer, find_tracks
+from talkies.training.faces import expressions, face_maps
+from talkies.training.panels import STARTS, compose_strip, encode_strip, load_codec
+from talkies.training.prepare import PrepareRecipe, prepare, prepare_share
+from talkies.training.shards import LatentCache
+
+FILMED, SIDE = 45, 96
+JAW = FACE_UNITS.index("jawOpen")
+
+
+def draw_track(folder: Path, person: int) -> None:
+    """A disc with eyes and a mouth that opens and shuts, swaying a little."""
+    rng = np.random.default_rng(person)
+    skin = tuple(int(v) for v in rng.integers(90, 240, 3))
+    frames = np.zeros((FILMED, SIDE, SIDE, 4), np.uint8)
+    points, units = np.zeros((FILMED, 8, 2), np.float32), np.zeros((FILMED, 52), np.float32)
+    for k in range(FILMED):
+        x, y = 48 + 3 * np.sin(k / 7 + person), 44.0
+        units[k, JAW] = jaw = 0.25 + 0.25 * np.sin(k / 2 + person)
+        picture = np.ascontiguousarray(frames[k])
+        cv2.rectangle(picture, (int(x) - 30, 80), (int(x) + 30, SIDE), (*skin[::-1], 255), -1)
+        cv2.ellipse(picture, (int(x), int(y)), (22, 28), 0, 0, 360, (*skin, 255), -1)
+        for eye in (-9, 9):
+            cv2.circle(picture, (int(x + eye), int(y - 6)), 3, (20, 20, 20, 255), -1)
+        cv2.ellipse(picture, (int(x), int(y + 14)), (8, max(1, int(10 * jaw))), 0, 0, 360, (60, 10, 20, 255), -1)
+        frames[k] = picture
+        spots = ((9, -6), (-9, -6), (0, 4), (8, 14), (-8, 14), (0, 12), (0, 16), (0, 26))
+        points[k] = np.array([(x + dx, y + dy) for dx, dy in spots])
+    low = points.min(1)
+    path = folder / f"person-{person:07d}-take-00.npy"
+    np.save(path, frames)
+    np.savez(
+        path.with_suffix(".npz"),
+        face_units=units,
+        points=points,
+        mouth_box=np.concatenate([points[:, 4] - 4, points[:, 3] + 5], 1),
+        face_box=np.concatenate([low - 10, points.max(1) + 6], 1),
+        waveform=(rng.standard_normal(FILMED * 640) * 2000).astype(np.int16),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("nano")
+    (root / "tracks").mkdir()
+    for person in range(5):
+        draw_track(root / "tracks", person)
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(folder: Path) -> CodecRecipe:
+    return CodecRecipe(
+        tracks=[folder / "tracks"],
+        validation=["person-0000004"],
+        output=folder / "codec-run",
+        latent_channels=MOTION_CHANNELS + 6,
+        widths=(8, 8, 16),
+        crop=32,
+        batch_size=2,
+        minutes=0.01,
+        basis_draws=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def codec(recipe: CodecRecipe, folder: Path) -> Path:
+    CodecTrainer(recipe, lambda _text: None).run()
+    freeze_codec(recipe, folder / "codec", draws=2)
+    return folder / "codec"
+
+
+def test_expression_follows_the_jaw() -> None:
+    units = np.zeros((2, 52), np.float32)
+    units[1, JAW] = 0.5
+    shut, opened = expressions(units)
+    assert not shut.any() and opened[0] > 1
+
+
+def test_a_mirrored_face_has_mirrored_maps(folder: Path) -> None:
+    labels = find_tracks(folder / "tracks")[0].labels
+    mirrored = labels["points"] * [-1, 1] + [SIDE, 0]
+    plain = face_maps(labels["face_units"], labels["points"], 6, 6)
+    other = face_maps(labels["face_units"], mirrored.astype(np.float32), 6, 6)
+    assert np.allclose(plain, other[..., ::-1], atol=1e-4)
+
+
+def test_a_run_goes_on_where_it_stopped(recipe: CodecRecipe, codec: Path) -> None:
+    again = CodecTrainer(recipe, lambda _text: None)
+    assert again.step > 0 and again.seconds >= recipe.minutes * 60
+    loaded = load_codec(codec)
+    assert torch.allclose(loaded.basis, again.model.basis, atol=0.01)
+    found = evaluate(loaded, again.validation, draws=2)
+    assert found["psnr"] > found["psnr_still"] - 0.5
+
+
+def test_components_improve_on_motion_alone(recipe: CodecRecipe, codec: Path) -> None:
+    composer = Composer(find_tracks(recipe.tracks[0]), 32, augment=False)
+    batch, model = collate([composer.draw(np.random.default_rng(k)) for k in range(4)], 2.0, 1.0), load_codec(codec)
+    model.painter.out.weight.data.zero_()
+    model.painter.out.bias.data.zero_()
+    with torch.no_grad():
+        z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
+        whole = model.decode_groups(z, batch.reference)[0]
+        z[:, MOTION_CHANNELS:] = 0
+        motion = model.decode_groups(z, batch.reference)[0]
+    assert (whole - batch.group).square().mean() < (motion - batch.group).square().mean()
+
+
+def test_given_frames_say_nothing_of_the_face(recipe: CodecRecipe, codec: Path) -> None:
+    """What the pipeline can know of a photograph is what training shows."""
+    strip = compose_strip(find_tracks(recipe.tracks[0])[0], np.random.default_rng(0), 96, 96)
+    made = encode_strip(load_codec(codec), strip, reference=0)
+    face = slice(FLOW_CHANNELS, FLOW_CHANNELS + FRAMES * EXPRESSIONS)
+    assert made["singles"].shape == (len(STARTS), MOTION_CHANNELS + 6, 6, 6)
+    assert not made["singles"][:, face].any() and made["groups"][:, face].any()
+    assert not made["singles"][0, :FLOW_CHANNELS].any()  # the reference has not moved
+
+
+def test_cache(folder: Path, codec: Path) -> None:
+    WhisperSpeechEncoder(
+        hidden_size=16, num_layers=1, num_heads=2, tapped_layers=(0, 1), head_channels=8, feature_channels=4
+    ).save_pretrained(folder / "ears")
+    (folder / "captions.txt").write_text("A woman in a red hat waves.\nTwo men are in a kitchen.\n")
+    settings = PrepareRecipe(
+        tracks=[folder / "tracks"], codec=codec, audio_encoder=folder / "ears", tokenizer=folder / "tokenizer",
+        panels=folder / "panels", output=folder / "cache", rounds=2, samples_per_round=4, latent_frames=4,
+        people={1: 0.5, 2: 0.5}, captions=folder / "captions.txt",
+    )  # fmt: skip
+    prepare_share(settings, "0/2", lambda _text: None)
+    prepare(settings, lambda _text: None)
+    cache = LatentCache([folder / "cache"])
+    assert len(cache) == 8
+    for number in range(8):
+        sample = cache[number]
+        sample.check(cache.context)
+        assert sample.latents.shape[:2] == (MOTION_CHANNELS + 6, 4)
+        assert sample.audio is not None and torch.isfinite(sample.audio).all()
