@@ -49,7 +49,7 @@ def insert(store: JobStore, count: int, owner: str = "local", state: str = "queu
         )
 
 
-def until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     """Waits for something to become true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -58,7 +58,7 @@ def until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
         time.sleep(0.02)
 
 
-def tiny_command(store: JobStore, lease: float = 5.0, segments: int = 4, pause: float = 0.02):
+def tiny_command(store: JobStore, lease: float = 15.0, segments: int = 4, pause: float = 0.02):
     """Command lines of worker processes with the drawing generator, for `LocalExecutor`."""
     script = Path(__file__).with_name("tiny_worker.py")
 

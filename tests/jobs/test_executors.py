@@ -22,6 +22,7 @@ from talkies.jobs.work import VIDEO
 from tiny_generator import Tiny
 
 SEGMENTS, PAUSE = 6, 0.3
+pytestmark = pytest.mark.timeout(1200)  # processes start slowly on a busy machine
 
 
 class Executor(Protocol):
@@ -44,7 +45,7 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(params=["local", pytest.param("ray", marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def executor(request: pytest.FixtureRequest, store: JobStore) -> Iterator[Executor]:
     """Two workers."""
     chosen: Executor

@@ -55,6 +55,7 @@ def _kill_while_working(store: JobStore, jobs: int, kills: int, seed: int) -> No
     assert len(store.list(limit=1_000)) == len(submitted)
 
 
+@pytest.mark.timeout(1200)
 def test_killed_at_a_few_moments(store: JobStore) -> None:
     _kill_while_working(store, jobs=2, kills=3, seed=1)
 

@@ -32,11 +32,13 @@ async def _crowd(url: str, clients: int, seconds: float) -> tuple[list[float], d
         created = await client.post("/videos", **body)
         codes[created.status_code] = codes.get(created.status_code, 0) + 1
         where = f"/videos/{created.json()['id']}" if created.status_code == 200 else "/videos?limit=1"
-        while time.monotonic() < end:
+        while True:
             start = time.perf_counter()
             answer = await client.get(where)
             times.append(time.perf_counter() - start)
             codes[answer.status_code] = codes.get(answer.status_code, 0) + 1
+            if time.monotonic() > end:
+                return
             await asyncio.sleep(1)
 
     limits = httpx2.Limits(max_connections=clients)
@@ -48,8 +50,7 @@ async def _crowd(url: str, clients: int, seconds: float) -> tuple[list[float], d
 def test_twenty_clients_see_no_error(tmp_path: Path) -> None:
     with served(tmp_path / "queue") as running:
         times, codes = asyncio.run(_crowd(running.url, 20, 3))
-    assert set(codes) <= {200, 429}, codes
-    assert times
+    assert set(codes) <= {200, 429} and len(times) >= 20, codes
 
 
 @pytest.mark.slow

@@ -111,8 +111,9 @@ class _Far:
         import ray
 
         if self._actor is None:
-            remote = ray.remote(num_gpus=self._cluster.num_gpus, num_cpus=self._cluster.num_cpus, max_concurrency=2)
-            self._actor = remote(_Actor).remote(self._make)
+            actor: Any = ray.remote(_Actor)
+            needs = {"num_gpus": self._cluster.num_gpus, "num_cpus": self._cluster.num_cpus}
+            self._actor = actor.options(**needs, max_concurrency=2).remote(self._make)  # one to work, one to be told
         try:
             messages = self._actor.make.options(num_returns="streaming").remote(
                 task.model_dump_json(exclude_none=True), _read_folder(folder)
