@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,8 +102,11 @@ def test_large_bodies_are_refused_by_length_and_by_count(client: TestClient) -> 
                 "server": ("localhost", 80), "client": ("127.0.0.1", 1), "http_version": "1.1",
             }  # fmt: skip
 
-            async def receive() -> dict[str, object]:
-                return {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
+            start = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+            pieces = itertools.chain([start], itertools.repeat(b"x" * 100_000))
+
+            async def receive(pieces: Iterator[bytes] = pieces) -> dict[str, object]:
+                return {"type": "http.request", "body": next(pieces), "more_body": True}
 
             async def send(message: dict[str, object]) -> None:
                 if message["type"] == "http.response.start":
