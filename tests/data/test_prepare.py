@@ -19,7 +19,7 @@ from filmed import RATE, find_discs, scene, vowels, write_video
 from talkies.data.captions import Seen
 from talkies.data.parts import Helpers, PartJob, prepare_part
 from talkies.data.prepare import Runner, Workers, all_rows, find_videos, plan, prepare
-from talkies.data.report import Row, read_rows
+from talkies.data.report import PartRecord, Row
 from talkies.data.settings import FootageSettings
 from talkies.domain.errors import InputError, TalkiesError
 from talkies.domain.manifest import ClipManifest
@@ -92,7 +92,7 @@ def test_good_videos_become_clips_and_bad_ones_rows(films: Path, tmp_path: Path)
     shards[1].unlink()
     run(films, out)
     assert hashlib.sha256(shards[1].read_bytes()).digest() == digest
-    with pytest.raises(InputError, match="another footage"):
+    with pytest.raises(InputError, match="another shortest, longest"):
         list(prepare([films], out, FootageSettings(size=(64, 64)), HELPERS, Workers(1)))
 
 
@@ -125,6 +125,11 @@ def test_everybody_has_their_own_voice(films: Path, tmp_path: Path) -> None:
     assert right[border:].any() and not right[:border].any()
     manifest = json.loads(duo["json"])
     assert [(turn["person"], turn["start"]) for turn in manifest["turns"]] == [(0, 0.0), (1, 0.48)]
+    beside = films / "d-duo.voices.json"
+    beside.write_text('{"voices": ["a.wav"]}')  # who speaks is said anew: made anew
+    found = results(run(films, tmp_path / "set"))
+    assert found["d-duo.mp4"] == ["voices and faces differ"] and found["a-talk.mp4"] == ["made"] * 2
+    assert len(list((tmp_path / "set").glob("*.tar"))) == 1
     left_face, right_face = (person["face_box"] for person in manifest["people"])
     assert left_face[2] < right_face[0]
     assert "on the left is talking" in manifest["captions"][-1]
@@ -144,7 +149,7 @@ def test_long_videos_are_made_in_parts(tmp_path: Path) -> None:
     cut = Image.fromarray(whole).resize((64, 64), Image.Resampling.LANCZOS, box=window)
     assert np.abs(shown - np.asarray(cut)).mean() < 4
     assert PartJob.model_validate_json(jobs[0].model_dump_json()) == jobs[0]
-    assert read_rows(jobs[1].rows) == rows
+    assert list(PartRecord.read(jobs[1].rows).rows) == rows
 
 
 @dataclass(frozen=True)
@@ -177,8 +182,9 @@ def test_a_process_that_dies_takes_nobody_along(films: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_ray_makes_the_same(films: Path, tmp_path: Path) -> None:
+def test_ray_makes_the_same(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray.data")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers look for `find_discs`, too
     from talkies.data.on_ray import HERE, RayWorkers
 
     assert results(run(films, tmp_path / "ray", RayWorkers(HERE, 2))) == EXPECTED

@@ -13,6 +13,8 @@ from talkies.domain.errors import InputError, MissingDependencyError
 
 #: Starts a small Ray on this machine instead of joining a cluster.
 HERE = "here"
+#: Bytes of its object store: only rows travel.
+_STORE = 100_000_000
 
 
 class RayWorkers:
@@ -47,7 +49,12 @@ class RayWorkers:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options: dict[str, Any] = {"address": self._address}
         if self._address == HERE:
-            options = {"address": "local", "num_cpus": self._workers, "include_dashboard": False}
+            options = {
+                "address": "local",
+                "num_cpus": self._workers,
+                "include_dashboard": False,
+                "object_store_memory": _STORE,
+            }
         try:
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError) as error:
@@ -57,19 +64,14 @@ class RayWorkers:
             ray.data.DataContext.get_current().enable_progress_bars = False
             items = [{"job": job.model_dump_json()} for job in jobs]
             parts = ray.data.from_items(items, override_num_blocks=len(items))
-            made = parts.map(_Task(helpers), num_cpus=1, concurrency=self._workers)
+            made = parts.map(_make, fn_kwargs={"helpers": helpers}, num_cpus=1, concurrency=self._workers)
             for row in made.iter_rows():
                 yield [Row.model_validate(value) for value in json.loads(row["rows"])]
         finally:
             ray.shutdown()
 
 
-class _Task:
-    """One part, from JSON to JSON: what Ray Data maps over."""
-
-    def __init__(self, helpers: Helpers) -> None:
-        self._helpers = helpers
-
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        rows = prepare_part(PartJob.model_validate_json(item["job"]), self._helpers)
-        return {"rows": json.dumps([row.model_dump() for row in rows])}
+def _make(item: dict[str, Any], helpers: Helpers) -> dict[str, Any]:
+    """One part, from JSON to JSON: what Ray Data maps over the parts."""
+    rows = prepare_part(PartJob.model_validate_json(item["job"]), helpers)
+    return {"rows": json.dumps([row.model_dump() for row in rows])}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from talkies.data.captions import Describe, PlainCaptions
 from talkies.data.clips import Part, Tools, make_clip
-from talkies.data.report import Row, write_rows
+from talkies.data.report import PartRecord, Row
 from talkies.data.settings import FootageSettings
 from talkies.data.shots import Stretch, stretches
 from talkies.data.speakers import SIDECAR, Given, OneFace, SpeakerFinder, VoicesGiven, speech_frames
@@ -33,7 +33,8 @@ class PartJob(BaseModel):
     """One part to make. It travels as JSON.
 
     Attributes:
-        video: The file. fingerprint: Of it. number: Of the part. start, seconds: Of the video.
+        video: The file. fingerprint: Of it. voices: Digest of the file beside it that says who speaks, or "".
+        number: Of the part. start, seconds: Of the video.
         folder: Where shards go. settings: Of the set.
     """
 
@@ -41,6 +42,7 @@ class PartJob(BaseModel):
 
     video: Path
     fingerprint: str
+    voices: str
     number: int
     start: float
     seconds: float
@@ -78,13 +80,13 @@ class Helpers:
     detect: Detector = find_large_faces
 
 
-def fingerprint(video: Path) -> str:
-    """Ten hex digits of a file's size and ends, and of the voices file beside it; enough to tell files apart.
+def fingerprint(video: Path) -> tuple[str, str]:
+    """Sixteen hex digits of a file's size and ends, enough to tell files apart; the same of the voices file, or "".
 
     Raises:
         InputError: It cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=5)
+    digest = hashlib.blake2b(digest_size=8)
     try:
         size = video.stat().st_size
         digest.update(str(size).encode())
@@ -93,11 +95,10 @@ def fingerprint(video: Path) -> str:
             file.seek(max(0, size - _ENDS))
             digest.update(file.read(_ENDS))
         beside = video.with_suffix(SIDECAR)
-        if beside.is_file():
-            digest.update(beside.read_bytes())
+        voices = hashlib.blake2b(beside.read_bytes(), digest_size=8).hexdigest() if beside.is_file() else ""
     except OSError as error:
         raise InputError(f"{video} cannot be read: {error.strerror or error}.") from None
-    return digest.hexdigest()
+    return digest.hexdigest(), voices
 
 
 def prepare_part(job: PartJob, helpers: Helpers) -> list[Row]:
@@ -113,8 +114,10 @@ def prepare_part(job: PartJob, helpers: Helpers) -> list[Row]:
     first = next(clips, None)
     if first is not None:
         write_shard(job.shard, chain([first], clips))
+    else:
+        job.shard.unlink(missing_ok=True)  # of other voices
     job.rows.parent.mkdir(exist_ok=True)
-    write_rows(job.rows, rows)
+    PartRecord(voices=job.voices, rows=tuple(rows)).write(job.rows)
     return rows
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from talkies.data.datasheet import datasheet
 from talkies.data.parts import ROWS, Helpers, PartJob, fingerprint, prepare_part
-from talkies.data.report import Row, read_rows, write_table
+from talkies.data.report import PartRecord, Row, write_table
 from talkies.data.settings import FootageSettings
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
@@ -20,6 +20,8 @@ from talkies.media.shards import claim, write_checksums
 from talkies.media.staging import staged
 from talkies.media.video_source import SUFFIXES, VideoSource
 
+#: What follows a set's name in the names of its parts: fingerprint and number.
+_PARTS = f"-{'?' * 16}-????"
 #: Makes parts, wherever; gives the rows of each as it is done.
 Runner = Callable[[Sequence[PartJob], Helpers], Iterator[list[Row]]]
 
@@ -40,7 +42,7 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
             raise InputError(f"There is no video {path}.")
     if not videos:
         raise InputError("There are no videos.", f"Looked for {', '.join(SUFFIXES)}.")
-    return videos
+    return list(dict.fromkeys(videos))
 
 
 def plan(videos: Sequence[Path], folder: Path, settings: FootageSettings) -> tuple[list[PartJob], list[Row]]:
@@ -51,7 +53,7 @@ def plan(videos: Sequence[Path], folder: Path, settings: FootageSettings) -> tup
     for video in videos:
         try:
             seconds = VideoSource.open(video).seconds
-            mark = fingerprint(video)
+            mark, voices = fingerprint(video)
         except InputError as error:
             rows.append(Row(video=video.name, result="broken video", detail=str(error)))
             continue
@@ -63,8 +65,9 @@ def plan(videos: Sequence[Path], folder: Path, settings: FootageSettings) -> tup
         for number in range(max(1, int(-(-seconds // length)))):
             left = min(length, seconds - number * length)
             if number == 0 or left * FPS >= settings.shortest:
-                jobs.append(PartJob(video=video.resolve(), fingerprint=mark, number=number, start=number * length,
-                                    seconds=left, folder=folder.resolve(), settings=settings))  # fmt: skip
+                jobs.append(PartJob(video=video.resolve(), fingerprint=mark, voices=voices, number=number,
+                                    start=number * length, seconds=left, folder=folder.resolve(),
+                                    settings=settings))  # fmt: skip
     return jobs, rows
 
 
@@ -86,7 +89,7 @@ def prepare(
     found = find_videos(videos)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ROWS).mkdir(exist_ok=True)
-    claim(folder, settings.name, {"format": FORMAT, "version": VERSION, "footage": settings.model_dump(mode="json")})
+    claim(folder, settings.name, {"format": FORMAT, "clips": VERSION, **settings.model_dump(mode="json")})
     jobs, unusable = plan(found, folder, settings)
     missing = [job for job in jobs if not _is_done(job)]
     done = len(jobs) - len(missing)
@@ -102,12 +105,13 @@ def prepare(
 def _is_done(job: PartJob) -> bool:
     if not job.rows.exists():
         return False
-    return job.shard.exists() or not any(row.key for row in read_rows(job.rows))
+    record = PartRecord.read(job.rows)
+    return record.voices == job.voices and (job.shard.exists() or not any(row.key for row in record.rows))
 
 
 def all_rows(folder: Path, name: str) -> list[Row]:
     """Rows of all parts of a set that are done."""
-    return [row for path in sorted((folder / ROWS).glob(f"{name}-??????????-????.json")) for row in read_rows(path)]
+    return [row for path in sorted((folder / ROWS).glob(f"{name}{_PARTS}.json")) for row in PartRecord.read(path).rows]
 
 
 def _finish(folder: Path, settings: FootageSettings, unusable: Sequence[Row]) -> None:
@@ -115,7 +119,7 @@ def _finish(folder: Path, settings: FootageSettings, unusable: Sequence[Row]) ->
     name = settings.name
     rows = [*all_rows(folder, name), *unusable]
     write_table(folder / f"{name}.report.csv", rows)
-    write_checksums(folder / f"{name}.sha256", sorted(folder.glob(f"{name}-??????????-????.tar")))
+    write_checksums(folder / f"{name}.sha256", sorted(folder.glob(f"{name}{_PARTS}.tar")))
     with staged(folder / f"{name}.md") as scratch:
         scratch.write_text(datasheet(rows, settings), encoding="utf-8")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,15 +38,27 @@ class Row(BaseModel):
     quality: dict[str, float | None] = {}
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Rows as JSON, whole or not at all."""
-    with staged(path) as scratch:
-        scratch.write_text(json.dumps([row.model_dump() for row in rows], indent=1) + "\n", encoding="utf-8")
+class PartRecord(BaseModel):
+    """What is kept of a part that is done.
 
+    Attributes:
+        voices: Digest of the file beside the video that said who speaks, or "". rows: What became of its stretches.
+    """
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows of `write_rows`."""
-    return [Row.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    voices: str
+    rows: tuple[Row, ...]
+
+    def write(self, path: Path) -> None:
+        """As JSON, whole or not at all."""
+        with staged(path) as scratch:
+            scratch.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> PartRecord:
+        """From the file of `write`."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:

@@ -72,7 +72,7 @@ class FootageSettings(_Strict):
     longest: int = 129
     most_people: int = Field(4, ge=1, le=8)
     detect_every: int = Field(8, ge=1, le=25)
-    part_seconds: int = Field(120, ge=10, le=3600)
+    part_seconds: int = Field(120, ge=10, le=600)
     limits: QualityLimits = QualityLimits()
     version: int = VERSION
 

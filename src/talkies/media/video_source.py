@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from talkies.domain.clip import FPS, FrameSize
 from talkies.domain.conversation import MAX_SECONDS
 from talkies.domain.errors import InputError
-from talkies.media.audio import SPEECH_RATE, open_container
+from talkies.media.audio import MAX_CHANNELS, SPEECH_RATE, open_container
 from talkies.media.resampling import resample
 from talkies.media.video import MAX_SIDE
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MIN_SIDE = 64
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg")
+#: Sampling rates that are read, in Hz.
+_RATES = (4_000, 192_000)
 #: Sound is sought this much earlier than it is needed, in seconds: decoders and filters need a start.
 _LEAD = 0.5
 #: Time stamps of sound that jump by less are jitter of the container, in seconds.
@@ -118,6 +120,11 @@ class VideoSource:
         with _opened(self.path) as container:
             stream = container.streams.audio[0]
             rate = stream.codec_context.sample_rate
+            if not _RATES[0] <= rate <= _RATES[1] or not 1 <= stream.codec_context.channels <= MAX_CHANNELS:
+                raise InputError(
+                    f"The sound of {self.path.name} has {rate} Hz and {stream.codec_context.channels} channels.",
+                    f"{_RATES[0]}..{_RATES[1]} Hz and up to {MAX_CHANNELS} channels can be read.",
+                )
             _seek(container, start)
             lead = round(_LEAD * rate)
             heard = np.zeros(math.ceil(seconds * rate) + 2 * lead, np.float32)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,13 +95,20 @@ def _filmed(folder: Path, name: str) -> Iterator[_Filmed]:
             with np.load(io.BytesIO(clip["npz"]), allow_pickle=False) as labels:
                 people = tuple(
                     {key.partition("/")[2]: labels[key] for key in labels.files if key.startswith(f"p{k}/")}
-                    for k in range(len(json.loads(clip["json"])["people"]))
+                    for k in range(len(_manifest(clip)["people"]))
                 )
             yield _Filmed(decode_video(clip["mp4"]), people)
     if not shards:
         for path in sorted(folder.glob(f"{name}*.npy")):
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as labels:
                 yield _Filmed(np.load(path, mmap_mode="r", allow_pickle=False), ({n: labels[n] for n in labels.files},))
+
+
+def _manifest(clip: dict[str, bytes]) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(clip["json"])
+    if manifest["source"] != "stage":
+        raise InputError(f"{manifest['key']} is footage.", "Only the stage's own clips hold the truth that is checked.")
+    return manifest
 
 
 def _faces(filmed: _Filmed, frame: int, rng: np.random.Generator) -> NDArray[np.int64]:
