@@ -13,6 +13,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -198,14 +199,17 @@ class _Actor:
             thread = threading.Thread(target=self._work, args=(task_json, folder, reporter, messages), daemon=True)
             thread.start()
             ending: Message | None = None
-            while (message := messages.get()) is not None:
-                if message[0] in ("stopped", "error"):
-                    ending = message
-                else:
-                    yield from _changes(folder, seen)
-                    yield message
-                messages.task_done()
-            thread.join()
+            try:
+                while (message := messages.get()) is not None:
+                    if message[0] in ("stopped", "error"):
+                        ending = message
+                    else:
+                        yield from _changes(folder, seen)
+                        yield message
+                    messages.task_done()
+            finally:  # also when nobody listens any more
+                self._told.set()
+                _drain(messages, thread)
             yield from _changes(folder, seen)
             if ending is not None:
                 yield ending
@@ -222,6 +226,15 @@ class _Actor:
             messages.put(("error", "unexpected", f"{type(error).__name__}: {error}"))
         finally:
             messages.put(None)
+
+
+def _drain(messages: queue.Queue[Message | None], thread: threading.Thread) -> None:
+    """Lets a thread that waits for its messages to be told come to its end."""
+    while thread.is_alive():
+        with suppress(queue.Empty):
+            messages.get(timeout=0.1)
+        with suppress(ValueError):  # of the message that was being told, or of none
+            messages.task_done()
 
 
 class _Reporter:
