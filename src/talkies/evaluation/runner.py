@@ -25,6 +25,12 @@ from talkies.evaluation.statistics import SEED
 from talkies.evaluation.sync import CurveScorer, bind
 from talkies.version import __version__ as VERSION
 
+#: Said wherever lips are judged by their voice alone.
+DOMAIN_NOTE = (
+    "Where lips are judged against voices, the speech filter was fitted to synthetic speakers: its numbers compare "
+    "videos of the same people and voices, they are no verdict on real footage."
+)
+
 
 @dataclass
 class Findings:
@@ -88,7 +94,7 @@ class _Shuffler:
         count = len(seen.sample.people)
         before, self._last[count] = self._last.get(count), seen.sample.people
         if before is None:
-            self._first[count] = seen.kept()
+            self._first[count] = seen
             return []
         self._pairs[count] += 1
         return [measure_one(seen.with_voices(before), self._metrics)]
@@ -212,6 +218,8 @@ def as_results(
         for name, column in described.items()
     }
     missing = [f"{metric.name}: {reason}" for metric in (*metrics, *of_sets) if (reason := metric.missing())]
+    if any(person.get("against") == "voice" for row in rows for person in row.people):
+        missing.append(DOMAIN_NOTE)
     made = {
         "talkies": VERSION,
         "date": datetime.now(UTC).date().isoformat(),

