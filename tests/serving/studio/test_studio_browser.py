@@ -309,7 +309,9 @@ def test_turns_are_moved_and_clashes_refused(page: Page, material: Path) -> None
     assert state(page)["turns"][2]["start"] == 4.5
     page.click("#in-turn")
     assert [turn["start"] for turn in state(page)["turns"]] == [0, 1.75, 3.5]
-    page.click("#clip-remove")
+    gone = next(turn["file"] for turn in state(page)["turns"] if turn["id"] == state(page)["selected"])
+    with page.expect_response(lambda response: response.url.endswith(gone) and response.request.method == "DELETE"):
+        page.click("#clip-remove")
     assert page.locator(".clip").count() == 2
 
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { $, busy, element, toast } from "./dom.js";
-import { addPerson, changed, colour, removePerson, save, state, watch } from "./state.js";
+import { addPerson, changed, colour, keepTurns, removePerson, save, state, watch } from "./state.js";
 
 const SMALLEST = 16;
 const made = new Map();
@@ -75,7 +75,8 @@ async function find(known = state.people, turns = state.turns) {
       if (old) Object.assign(person, { id: old.id, name: old.name, language: old.language, voice: old.voice });
     }
     const here = new Set(state.people.map((person) => person.id));
-    state.turns = turns.filter((turn) => here.has(turn.person));
+    state.turns = turns;
+    keepTurns(turns.filter((turn) => here.has(turn.person)));
   }
   changed();
   const count = people.length;

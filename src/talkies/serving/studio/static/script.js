@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, busy, toast } from "./dom.js";
 import { say, voicesFor } from "./people.js";
-import { changed, endOf, languages, newId, round, save, state } from "./state.js";
+import { changed, endOf, keepTurns, languages, newId, round, save, state } from "./state.js";
 
 export function start() {
   const text = $("script-text");
@@ -53,13 +53,12 @@ async function perform(lines, speakers) {
     spoken.push(await say(people.get(line.speaker), line.text));
   }
   let clock = 0;
-  state.turns = lines.map((line, index) => {
+  keepTurns(lines.map((line, index) => {
     const start = round(Math.max(0, clock + line.pause));
     const turn = { id: newId(), person: people.get(line.speaker).id, file: spoken[index].id, seconds: spoken[index].seconds, start, label: line.text };
     clock = Math.max(clock, endOf(turn));
     return turn;
-  });
-  state.selected = null;
+  }));
   changed();
   const notes = new Set(spoken.map((entry) => entry.note).filter(Boolean));
   for (const note of notes) toast(note);

@@ -1,5 +1,7 @@
 // What the user has put together so far. Kept in this browser, so that a reload loses nothing.
 
+import * as api from "./api.js";
+
 const PLACE = "talkies.draft";
 export const COLOURS = ["#e6402a", "#2a7de6", "#2fa84f", "#c99700", "#9b3fd1", "#00a0a8", "#d13f8f", "#6b6b6b"];
 const EMPTY = { picture: null, people: [], turns: [], selected: null, film: {}, script: "" };
@@ -28,7 +30,18 @@ export function watch(watcher) {
   watchers.push(watcher);
 }
 
+// Turns that are gone need their recordings no more; videos made from them have their own copies.
+export function keepTurns(wanted) {
+  const files = new Set(wanted.map((turn) => turn.file));
+  for (const turn of state.turns) {
+    if (!files.has(turn.file)) api.remove(`/v1/files/${turn.file}`).catch(() => {});
+  }
+  state.turns = wanted;
+  if (!wanted.some((turn) => turn.id === state.selected)) state.selected = null;
+}
+
 export function clear() {
+  keepTurns([]);
   Object.assign(state, structuredClone(EMPTY));
   changed();
 }
@@ -57,7 +70,7 @@ export function addPerson(box, face = null) {
 
 export function removePerson(person) {
   state.people = state.people.filter((other) => other !== person);
-  state.turns = state.turns.filter((turn) => turn.person !== person.id);
+  keepTurns(state.turns.filter((turn) => turn.person !== person.id));
 }
 
 export function addTurn(person, file, label, start = end() ? end() + 0.25 : 0) {

@@ -2,7 +2,7 @@
 
 import { $, element, spell } from "./dom.js";
 import * as sound from "./sound.js";
-import { changed, clashes, colour, end, endOf, round, state, turnsOf, watch } from "./state.js";
+import { changed, clashes, colour, end, endOf, keepTurns, round, state, turnsOf, watch } from "./state.js";
 
 const MIN_SCALE = 48, MAX_SCALE = 260;
 let playhead = null;
@@ -147,8 +147,7 @@ function press(event, turn) {
 }
 
 function remove(turn) {
-  state.turns = state.turns.filter((other) => other !== turn);
-  state.selected = null;
+  keepTurns(state.turns.filter((other) => other !== turn));
   changed();
 }
 
