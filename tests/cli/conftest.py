@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,23 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generation = {"size": 96 * 160, "segment_frames": 13, "motion_frames": 5, "num_inference_steps": 2}
     index = {"_class_name": "MultiTalkPipeline", "generation": generation}
     (model / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with the 14B model's kinds of parts, tiny and untrained."""
+    import torch
+
+    path = Path(__file__).parents[1] / "pipelines" / "tiny_pipeline.py"
+    spec = importlib.util.spec_from_file_location("tiny_pipeline", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    module.wan_pipeline().save_pretrained(folder)
     return folder
 
 

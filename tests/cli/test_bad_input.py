@@ -124,7 +124,7 @@ CASES = [
     Case("endless number", "cannot be understood|not valid", text='{"image": ' + "9" * 5000 + "}"),
     # fields
     Case("unknown field", "colour is not a known field.*Known fields: image", change={"colour": "red"}),
-    Case("field without name", "name of a field", text="image: photo.png\n1: x\n", file="talk.yaml"),
+    Case("field without name", "name of a field", text="image: photo.png\nspeakers: [{audio: a.wav}]\n1: x\n", file="talk.yaml"),
     Case("speakers by name", "speakers must be a list", change={"speakers": {"Ann": "a.wav"}}),
     Case("speaker is text", r"speakers\[0\] must be a group of fields", change={"speakers": ["a.wav"]}),
     Case("turn is a number", r"turns\[0\] must be a group of fields", change={"turns": [5]}),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,27 +17,11 @@ import av
 import numpy as np
 import pytest
 import soundfile
-import torch
 from PIL import Image
 
 from command_line import Talkies
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "examples"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with the 14B model's kinds of parts, tiny and untrained."""
-    path = Path(__file__).parents[1] / "pipelines" / "tiny_pipeline.py"
-    spec = importlib.util.spec_from_file_location("tiny_pipeline", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    module.wan_pipeline().save_pretrained(folder)
-    return folder
 
 
 def frames(path: Path) -> int:
@@ -184,6 +169,35 @@ def test_a_damaged_model_is_one_line(here: Path, material: Path, tiny: Path, tal
     assert "Traceback" not in result.err
     assert [path.name for path in here.iterdir()] == ["model"]
     assert "damaged" in talkies("models", "verify", "model").out
+
+
+LIMITED = """
+import resource, sys
+from talkies.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+del sys.argv[1]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "says"),
+    [(10_000, 0.4, "no room for 1 MB of sound"), (40_000, 0.4, "was not written"), (70_000, 1, "was not written")],
+    ids=["voices", "video", "segments"],
+)
+def test_no_room_leaves_nothing(here: Path, material: Path, tiny: Path, limit: int, seconds: float, says: str) -> None:
+    """A file may not grow beyond the limit, as on a full disk: while voices, video or finished segments are written."""
+    command = ("generate", material / "duo.yaml", "-m", tiny, "-o", "o.mp4", "--size", "320x192", "--crf", "0",
+               "--seconds", seconds, "--steps", "1", "--no-credentials")  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *map(str, (limit, *command))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("talkies: ")
+    assert says in last
+    assert "Traceback" not in done.stderr
+    assert list(here.iterdir()) == []
 
 
 def test_a_text_is_spoken(here: Path, material: Path, talkies: Talkies) -> None:

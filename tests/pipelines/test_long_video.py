@@ -46,9 +46,16 @@ def long_request(pipeline: MultiTalkPipeline, picture: Image.Image, seconds: flo
     )
 
 
+FAST = {(0.2, 1), (0.2, 3), (1, 4), (3.24, 2), (3.28, 1), (3.28, 4), (10, 3), (39.9, 2), (41, 4)}
+
+
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
     ("seconds", "people"),
-    [(0.2, 1), (0.2, 3), (1, 4), (3.24, 2), (3.28, 1), (3.28, 4), (10, 3), (39.9, 2), (41, 4)],
+    [
+        pytest.param(*case, marks=() if case in FAST else pytest.mark.slow)
+        for case in itertools.product((0.2, 1, 3.24, 3.28, 10, 39.9, 41, 600), (1, 2, 3, 4))
+    ],
 )
 def test_length_is_the_longest_voices(
     small: MultiTalkPipeline, picture: Image.Image, seconds: float, people: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from talkies.domain.errors import InputError, TalkiesError
 from talkies.media.staging import staged
 from talkies.media.video import Format, VideoSettings, VideoWriter
 from talkies.provenance import consent, credentials
-from talkies.provenance.record import GenerationRecord, Source, mark_identity
+from talkies.provenance.record import GenerationRecord, Source, mark_identity, source
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,13 @@ def test_consent_is_asked_once(home: Path) -> None:
     (home / "consent.json").write_text("{broken")
     assert consent.find(False, None) is None
     assert consent.missing().exit_code == 2
+
+
+def test_names_that_are_no_text_can_be_written_down(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    path.write_bytes(b"x")
+    record = dataclasses.replace(RECORD, sources=(source(path),))
+    assert "caf?.wav" in record.sidecar(None).encode().decode()
 
 
 def test_the_record_tells_everything() -> None:

@@ -134,12 +134,17 @@ def render(
     unfinished = options.output.with_name(options.output.name + ".unfinished")
     store = FrameStore(unfinished) if len(planned.segments.segments) > 1 else None
     settings = VideoSettings(options.format, options.fps, options.crf, record.tags())
-    with staged(options.output) as temporary, _explained(f"writing {options.output.name}"):
-        with VideoWriter(temporary, planned.size, settings, scene.mix()) as writer:
-            _stream(pipeline, request, planned, writer, store, record.mark, options, report)
-        if key is not None:
-            c2pa.sign(temporary, record, key)
-        digest = sha256_of(temporary) if temporary.is_file() else None
+    try:
+        with staged(options.output) as temporary, _explained(f"writing {options.output.name}"):
+            with VideoWriter(temporary, planned.size, settings, scene.mix()) as writer:
+                _stream(pipeline, request, planned, writer, store, record.mark, options, report)
+            if key is not None:
+                c2pa.sign(temporary, record, key)
+            digest = sha256_of(temporary) if temporary.is_file() else None
+    except BaseException:
+        if store is not None and not any(True for _ in store.segments()):
+            store.remove()  # nothing in it that --resume could use
+        raise
     with staged(sidecar_path(options.output)) as temporary:
         temporary.write_text(record.sidecar(digest), encoding="utf-8")
     if store is not None:

@@ -251,7 +251,8 @@ def _reserve(file: Any, size: int, folder: Path) -> None:
             file.truncate(size)
     except OSError as error:
         raise TalkiesError(
-            f"There is no room for {size / 1e6:.0f} MB of sound in {folder}: {error.strerror or error}.", "Make room."
+            f"There is no room for {max(1, round(size / 1e6))} MB of sound in {folder}: {error.strerror or error}.",
+            "Make room.",
         ) from None
 
 
