@@ -16,7 +16,7 @@ from talkies.domain.errors import InputError, TalkiesError
 from talkies.media.staging import staged
 from talkies.media.video import Format, VideoSettings, VideoWriter
 from talkies.provenance import consent, credentials
-from talkies.provenance.record import GenerationRecord, Source, mark_identity, source
+from talkies.provenance.record import GenerationRecord, Source, mark_identity, sha256_of, source, weights_source
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +121,16 @@ def test_names_that_are_no_text_can_be_written_down(tmp_path: Path) -> None:
     path.write_bytes(b"x")
     record = dataclasses.replace(RECORD, sources=(source(path),))
     assert "caf?.wav" in record.sidecar(None).encode().decode()
+
+
+def test_hashes_of_fetched_weights_are_not_computed_anew(tmp_path: Path) -> None:
+    for name in ("f" * 64, "blob"):
+        (tmp_path / name).write_bytes(b"weights")
+    (tmp_path / "fetched.safetensors").symlink_to(tmp_path / ("f" * 64))
+    (tmp_path / "own.safetensors").symlink_to(tmp_path / "blob")
+    assert weights_source(tmp_path / "fetched.safetensors").sha256 == "f" * 64
+    assert weights_source(tmp_path / "own.safetensors").sha256 == sha256_of(tmp_path / "blob")
+    assert source(tmp_path / "fetched.safetensors").sha256 == sha256_of(tmp_path / "blob")
 
 
 def test_the_record_tells_everything() -> None:

@@ -125,7 +125,7 @@ def generate(
     )
     if seconds is not None and not 0.04 <= seconds <= 86_400:
         raise InputError(f"--seconds {seconds:g} is out of range 0.04..86400.")
-    inputs = _inputs(described, conversation)
+    inputs = _inputs(described, conversation, script)
     _check_output(options, inputs)
     drawing = _drawing(options.output, preview, inputs) if plan else None
     folder = find_model(model)
@@ -222,11 +222,11 @@ def _overrides(named: dict[str, Any], texts: list[str]) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None} | dict(map(parse_override, texts))
 
 
-def _inputs(conversation: Conversation, file: Path | None) -> list[Path]:
+def _inputs(conversation: Conversation, *files: Path | None) -> list[Path]:
     """Every file the user gave."""
     masks = [speaker.region.mask for speaker in conversation.speakers if speaker.region and speaker.region.mask]
     voices = [turn.audio for turn in conversation.turn_list() if turn.audio]
-    return [conversation.image, *masks, *voices, *([file] if file else [])]
+    return [conversation.image, *masks, *voices, *(file for file in files if file is not None)]
 
 
 #: What a folder holds that `--format png` wrote; only such a folder is replaced.

@@ -168,6 +168,8 @@ def _problem(path: Path, expected: str | None) -> str:
     """What is wrong with a file, or an empty string."""
     from safetensors import SafetensorError, safe_open
 
+    from talkies.provenance.record import hub_hash
+
     try:
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
@@ -176,9 +178,7 @@ def _problem(path: Path, expected: str | None) -> str:
                 file.keys()
     except (OSError, ValueError, SafetensorError) as error:
         return f"damaged: {str(error)[:100]}"
-    # In the Hub's cache a large file is a link to a blob that is named by its hash.
-    blob = path.resolve().name
-    expected = expected or (blob if len(blob) == 64 and path.is_symlink() else None)
+    expected = expected or hub_hash(path)
     return f"changed: its hash is not {expected[:12]}..." if expected and _digest(path) != expected else ""
 
 

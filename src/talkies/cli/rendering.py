@@ -21,7 +21,15 @@ from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter
 from talkies.provenance import credentials as c2pa
 from talkies.provenance.consent import Consent
-from talkies.provenance.record import GenerationRecord, mark_identity, readable, sha256_of, sidecar_path, source
+from talkies.provenance.record import (
+    GenerationRecord,
+    mark_identity,
+    readable,
+    sha256_of,
+    sidecar_path,
+    source,
+    weights_source,
+)
 from talkies.provenance.watermark import Watermark, can_mark
 
 if TYPE_CHECKING:
@@ -220,7 +228,7 @@ def _record(
                  "runtime": asdict(planned.runtime.profile), "turns": _turns(scene)}  # fmt: skip
     return GenerationRecord(
         model=model.name,
-        model_files=tuple(source(path) for path in model.weight_files()),
+        model_files=tuple(weights_source(path) for path in model.weight_files()),
         sources=sources,
         prompt=prompt,
         negative_prompt=str(settings.pop("negative_prompt")) if negative is None else negative,

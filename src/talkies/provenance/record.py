@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,6 +100,17 @@ def sha256_of(path: Path) -> str:
 def source(path: Path) -> Source:
     """Name and hash of a file."""
     return Source(readable(path.name), sha256_of(path))
+
+
+def weights_source(path: Path) -> Source:
+    """Name and hash of a weight file, without reading it where the Hub's cache names its blob by its SHA-256."""
+    return Source(readable(path.name), hub_hash(path) or sha256_of(path))
+
+
+def hub_hash(path: Path) -> str | None:
+    """The SHA-256 after which the Hub's cache has named a large file, or None; `talkies models verify` checks it."""
+    blob = path.resolve().name
+    return blob if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob) else None
 
 
 def readable(name: str) -> str:
