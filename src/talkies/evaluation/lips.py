@@ -25,7 +25,7 @@ class LipReport:
     Attributes:
         name: Of the person. against: `truth` (exact curves) or `voice` (heard from their sound).
         r: Correlation of the lip opening with what it should be. best_r: The same at the best shift within
-            +-15 frames. offset: That shift; positive: lips are late.
+            +-15 frames. offset: That shift; positive: lips are late; NaN where they are still.
         width_r: Correlation of the width, against truth only.
         amplitude: Spread of the opening over that of what it should be. gain: Opening per unit of it (least squares).
         error: Mean absolute difference of both, each without its mean, in eye distances.
@@ -89,7 +89,7 @@ def _report(seen: Observation, k: int, wanted: list[NDArray[np.floating]]) -> Li
         against="truth" if person.truth is not None else "voice",
         r=nan if still else correlation(opening, own),
         best_r=nan if still else shifts.best,
-        offset=nan if still else float(shifts.offset),
+        offset=float(shifts.offset) if shifts.best > 0 else nan,
         width_r=nan if person.truth is None else correlation(mouth.width, trimmed(person.truth.width, len(opening))),
         amplitude=nan if still else float(np.std(opening) / np.std(own)),
         gain=slope(opening, own),

