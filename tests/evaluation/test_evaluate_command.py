@@ -1,0 +1,94 @@
+"""`talkies evaluate` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation_cases import Filmed
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `talkies evaluate ...` in this process: exit code, output, errors."""
+    from talkies.cli.main import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("TALKIES_DEBUG", raising=False)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["talkies", "evaluate", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        captured = capsys.readouterr()
+        return int(leaving.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_set_is_measured_reported_and_compared(evaluate: Command, shard: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    code, said, errors = evaluate("measure", "--set", shard, "--out", out, "--metrics", "binding,lip-truth,drift")
+    assert code == 0, errors
+    assert "ground truth on " in said and "shuffled audio on " in said and "lip r" in said
+    truth = next(path for path in out.glob("*.json") if "ground-truth" in path.name)
+    chance = next(path for path in out.glob("*.json") if "shuffled-audio" in path.name)
+    code, said, _ = evaluate("compare", chance, truth)
+    assert code == 0 and "ground truth minus shuffled audio" in said
+    code, said, errors = evaluate("report", tmp_path / "report.html", out)
+    assert code == 0, errors
+    assert "tiny-000001" in (tmp_path / "report.html").read_text()
+
+
+def test_one_video_is_measured_per_person(evaluate: Command, filmed: Filmed, tmp_path: Path) -> None:
+    from talkies.media.shards import encode_video, encode_wav
+
+    (tmp_path / "duo.mp4").write_bytes(encode_video(filmed.frames[:30]))
+    names = []
+    for k, voice in enumerate(filmed.voices):
+        (tmp_path / f"v{k}.wav").write_bytes(encode_wav(voice[: 30 * 640]))
+        np.savetxt(tmp_path / f"t{k}.csv", filmed.labels[f"p{k}/lip_opening"][:30])
+        names += ["--voice", tmp_path / f"v{k}.wav", "--truth", tmp_path / f"t{k}.csv"]
+    code, said, errors = evaluate("measure", tmp_path / "duo.mp4", *names, "--out", tmp_path / "r")
+    assert code == 0, errors
+    assert "person 2, against truth" in said and "face 1 with each voice" in said
+    (row,) = json.loads((tmp_path / "r" / "duo-mp4-video.json").read_text())["rows"]
+    assert row["values"]["lip r"] > 0.85 and row["values"]["binding accuracy"] == 1.0
+    assert [person["name"] for person in row["people"]] == ["person 1", "person 2"]
+
+
+def test_metrics_are_listed_with_what_is_missing(
+    evaluate: Command, no_weights: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said, _ = evaluate("metrics")
+    assert code == 0
+    assert "sync: not here: SyncNet is not there" in said and "binding: ready" in said and "FVD" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("measure",), "What is to be measured?"),
+        (("measure", "nothing.mp4", "--metrics", "beauty"), "There is no metric beauty"),
+        (("measure", "--set", "nowhere"), "There is no folder nowhere"),
+        (("measure", "--set", ".", "--protocol", "thirds"), "There is no protocol thirds"),
+        (("report", "page.pdf", "x.json"), "Name it .html"),
+        (("report", "page.html", "x.json"), "cannot be read"),
+        (("run", "--model", "nano", "--set", ".", "--out", "o"), "There are no shards"),
+    ],
+)
+def test_bad_input_is_one_line(
+    evaluate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = evaluate(*arguments)
+    assert code == 2 and words in errors and "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,183 @@
+"""The whole of it on two rendered people: what is true is found, what is damaged is seen, what is broken is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from evaluation_cases import Filmed
+from talkies.domain.errors import InputError
+from talkies.evaluation.faces import ArrayVideo, track_faces
+from talkies.evaluation.lips import lip_reports
+from talkies.evaluation.metric import choose, metrics
+from talkies.evaluation.metrics.drift import DRIFT
+from talkies.evaluation.metrics.efid import EFID
+from talkies.evaluation.mouth import measured_mouth, true_mouth
+from talkies.evaluation.protocols import halves, protocol
+from talkies.evaluation.runner import measure_all, measure_one, shifted
+from talkies.evaluation.sample import Observation, Person, Sample
+from talkies.evaluation.set_metric import distance, distances, set_metrics
+from talkies.evaluation.sets import open_set, read_stage
+from talkies.evaluation.sync import CurveScorer, bind, swapped_share
+
+CHOSEN = choose("binding,lip-truth,drift")[0]
+
+
+def sample_of(filmed: Filmed, frames: np.ndarray | None = None, order: tuple[int, int] = (0, 1)) -> Sample:
+    """The film; `order` says whose voice and truth each person gets."""
+    shown = filmed.frames if frames is None else frames
+    height, width = filmed.frames.shape[1:3]
+    people = []
+    for place, k in enumerate(order):
+        truth = true_mouth(*(filmed.labels[f"p{k}/{name}"] for name in ("lip_opening", "lip_width", "points")))
+        box = np.median(filmed.labels[f"p{place}/face_box"], axis=0) / np.array([width, height, width, height])
+        people.append(Person(f"person {place + 1}", filmed.voices[k], truth, tuple(map(float, box))))
+    return Sample("film", ArrayVideo(shown), tuple(people))
+
+
+@pytest.fixture(scope="module")
+def seen(filmed: Filmed) -> Observation:
+    observation = Observation(sample_of(filmed))
+    assert len(observation.mouths) == 2
+    return observation
+
+
+def test_lips_are_seen_as_they_were_performed(seen: Observation) -> None:
+    for report in lip_reports(seen):
+        assert report.against == "truth" and not report.silent
+        assert report.r > 0.85 and report.offset == 0
+        assert 0.4 < report.amplitude < 1.6
+        assert abs(report.crosstalk) < 0.5
+
+
+def test_faces_are_found_without_being_told_where(filmed: Filmed, seen: Observation) -> None:
+    found = track_faces(ArrayVideo(filmed.frames), people=2)
+    assert len(found) == 2
+    for track, known in zip(found, seen.faces, strict=True):
+        assert track is not None and known is not None
+        assert np.abs(track.centre - known.centre).max() < 3
+        assert measured_mouth(track).eyes == pytest.approx(measured_mouth(known).eyes, rel=0.1)
+
+
+def test_voices_are_bound_to_faces_and_follow_an_exchange(filmed: Filmed, seen: Observation) -> None:
+    right = bind(seen, CurveScorer())
+    assert right.accuracy == 1.0 and right.chance == 0.5 and right.margin > 0.1
+    exchanged = seen.with_voices(sample_of(filmed, order=(1, 0)).people)
+    wrong = bind(exchanged, CurveScorer())
+    assert wrong.accuracy == 0.0 and wrong.margin == pytest.approx(-right.margin, abs=1e-6)
+    assert abs(measure_one(exchanged, CHOSEN).values["crosstalk"]) > 0.3  # type: ignore[arg-type]
+
+
+def test_a_swap_is_noticed(seen: Observation) -> None:
+    other = Observation(seen.sample)
+    vars(other).update(vars(seen))
+    assert swapped_share(seen, other) == 0.0
+    vars(other)["mouths"] = seen.mouths[::-1]
+    assert swapped_share(seen, other) == 1.0
+
+
+@pytest.mark.parametrize("late", [2, 6])
+def test_lips_that_come_late_are_found_late_by_as_much(seen: Observation, late: int) -> None:
+    (moved,) = shifted([seen.sample], late)
+    for report in lip_reports(seen.with_voices(moved.people)):
+        assert report.offset == late
+
+
+def test_frozen_lips_and_silent_people(seen: Observation) -> None:
+    frozen = Observation(seen.sample)
+    vars(frozen).update(vars(seen))
+    still = replace(seen.mouths[0], opening=np.full_like(seen.mouths[0].opening, 0.1))
+    vars(frozen)["mouths"] = (still, seen.mouths[1])
+    reports = lip_reports(frozen)
+    assert reports[0].r == 0.0 and reports[0].amplitude < 1e-5 and reports[1].r > 0.85
+    assert np.isnan(reports[0].offset)
+    quiet = replace(seen.sample.people[0], voice=None, truth=None)
+    silent = seen.with_voices((quiet, seen.sample.people[1]))
+    values = measure_one(silent, CHOSEN).values
+    assert values["binding accuracy"] is None  # one voice: nothing to confuse
+    assert values["leaked motion"] is not None and values["leaked motion"] > 0.3
+    assert values["closed in silence"] is not None and values["closed in silence"] < 0.95
+
+
+def test_damage_to_pictures_is_monotone(filmed: Filmed) -> None:
+    def drift(frames: np.ndarray) -> dict[str, float]:
+        sample = replace(sample_of(filmed, frames), reference=filmed.frames[0])
+        return dict(DRIFT.measure(Observation(sample)))
+
+    short = filmed.frames[:12]
+    blurred = [drift(np.stack([gaussian_filter(f, (s, s, 0)) for f in short]))["sharpness"] for s in (0, 0.7, 1.5)]
+    assert blurred == sorted(blurred, reverse=True) and blurred[0] == pytest.approx(1, abs=0.1)
+    cast = [drift(np.clip(short + np.array([k, 0, 0]), 0, 255).astype(np.uint8))["colour drift"] for k in (0, 12, 40)]
+    assert cast == sorted(cast) and cast[0] < 0.5 < cast[2]
+    noise = np.random.default_rng(0).normal(0, 1, short.shape)
+    restless = [drift(np.clip(short + k * noise, 0, 255).astype(np.uint8))["motion energy"] for k in (0, 5, 15)]
+    assert restless == sorted(restless)
+
+
+def test_halves_are_the_two_single_clips(filmed: Filmed) -> None:
+    sample = sample_of(filmed)
+    left, right = halves(sample)
+    middle = filmed.frames.shape[2] // 2
+    for half, pixels, person in ((left, slice(0, middle), 0), (right, slice(middle, None), 1)):
+        assert (np.concatenate(list(half.video.blocks())) == filmed.frames[:, :, pixels]).all()
+        assert half.people[0].voice is filmed.voices[person]
+    whole = measure_all([sample], CHOSEN, protocol=halves).rows[0]
+    singles = [measure_one(Observation(half), CHOSEN).values["lip r"] for half in (left, right)]
+    assert whole.values["lip r"] == pytest.approx(np.mean(singles), abs=1e-5)  # type: ignore[arg-type]
+    alone = replace(sample, people=sample.people[:1])
+    assert "needs two" in measure_all([alone], CHOSEN, protocol=halves).rows[0].failure
+    with pytest.raises(InputError, match="no protocol"):
+        protocol("thirds")
+
+
+def test_what_cannot_be_measured_becomes_a_named_row(filmed: Filmed, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    whole = sample_of(filmed)
+    empty = np.zeros((12, 64, 96, 3), np.uint8)
+    samples = [
+        replace(whole, key="short", video=ArrayVideo(filmed.frames[:4])),
+        replace(whole, key="faceless", video=ArrayVideo(empty)),
+        next(open_set(tmp_path)),
+    ]
+    rows = measure_all(samples, CHOSEN, shuffle=True).rows
+    assert [row.key for row in rows] == ["short", "faceless", "broken"]
+    for row, words in zip(rows, ("at least 10", "no face is found", "broken"), strict=True):
+        assert words in row.failure and not row.values
+
+
+def test_a_stage_set_is_measured_with_its_baselines(shard: Path) -> None:
+    samples = list(read_stage(shard))
+    assert [sample.key for sample in samples] == ["tiny-000000", "tiny-000001"]
+    assert samples[0].people[0].truth is not None and samples[0].people[0].phones[0][0] == "AA"
+    found = measure_all(samples, CHOSEN, [EFID], shuffle=True)
+    assert [row.failure for row in found.rows] == ["", ""]
+    assert all(row.values["lip r"] > 0.8 and row.strip.startswith("data:image/jpeg") for row in found.rows)  # type: ignore[operator]
+    assert len(found.shuffled) == 2
+    assert max(row.values["lip r"] for row in found.shuffled) < 0.8  # type: ignore[type-var, operator]
+    assert [part.shape for part in found.features["e-fid-mesh"]] == [(60, 76), (60, 76)]
+    assert distance(found.features["e-fid-mesh"], found.features["e-fid-mesh"]) == pytest.approx(0, abs=1e-6)
+    values, notes = distances([EFID], found.features, {})
+    assert values["E-FID (mesh)"] is None and "both sets" in notes[0]
+
+
+def test_missing_videos_of_a_model_are_named(shard: Path, tmp_path: Path) -> None:
+    rows = measure_all(open_set(shard, videos=tmp_path), CHOSEN).rows
+    assert all("There is no video" in row.failure for row in rows)
+    with pytest.raises(InputError, match="no folder"):
+        open_set(shard, videos=tmp_path / "nowhere")
+
+
+def test_every_metric_says_what_it_is() -> None:
+    for metric in (*metrics().values(), *set_metrics().values()):
+        assert metric.columns and metric.needs
+        for column in metric.columns:
+            assert column.meaning and column.direction in ("higher", "lower", "zero", "one", "none")
+    names = [c.name for m in (*metrics().values(), *set_metrics().values()) for c in m.columns]
+    assert len(names) == len(set(names))
+    with pytest.raises(InputError, match="no metric beauty"):
+        choose("beauty")
+    assert {metric.name for metric in choose("all")[1]} == set(set_metrics())
