@@ -27,7 +27,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", _app, headers={"Host": 
 
 def _ask(case: schemathesis.Case) -> None:
     case.headers["Host"] = "localhost"
-    case.call_and_validate(checks=_CHECKS)
+    case.call_and_validate(checks=_CHECKS, timeout=600)
 
 
 @schema.parametrize()

@@ -177,7 +177,12 @@ def run(app: FastAPI, executor: LocalExecutor | None, options: ServeOptions) -> 
         host = f"[{options.host}]" if family == socket.AF_INET6 else options.host
         typer.echo(f"http://{host}:{listener.getsockname()[1]}/v1", err=True)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,  # longer than clients keep theirs: who closes first loses no request
+            timeout_graceful_shutdown=3,
         )
         with stop_on_signals():  # of uvicorn's own, which it passes on after it has ended well
             if executor is not None:
