@@ -20,14 +20,16 @@ from talkies.data.captions import Seen
 from talkies.data.parts import Helpers, PartJob, prepare_part
 from talkies.data.prepare import Runner, Workers, all_rows, find_videos, plan, prepare
 from talkies.data.report import PartRecord, Row
-from talkies.data.settings import FootageSettings
+from talkies.data.settings import FootageSettings, QualityLimits
 from talkies.domain.errors import InputError, TalkiesError
 from talkies.domain.manifest import ClipManifest
 from talkies.media.people import Face
 from talkies.media.shards import decode_video, read_clips
 from talkies.media.video_source import VideoSource
 
-SETTINGS = FootageSettings(size=(64, 64), shortest=9, longest=25)
+#: Whether vowels are taken for speech is tried elsewhere.
+LIMITS = QualityLimits(speech=0, speech_to_noise=-100)
+SETTINGS = FootageSettings(size=(64, 64), shortest=9, longest=25, limits=LIMITS)
 HELPERS = Helpers(detect=find_discs)
 
 
@@ -93,7 +95,7 @@ def test_good_videos_become_clips_and_bad_ones_rows(films: Path, tmp_path: Path)
     run(films, out)
     assert hashlib.sha256(shards[1].read_bytes()).digest() == digest
     with pytest.raises(InputError, match="another shortest, longest"):
-        list(prepare([films], out, FootageSettings(size=(64, 64)), HELPERS, Workers(1)))
+        list(prepare([films], out, FootageSettings(size=(64, 64), limits=LIMITS), HELPERS, Workers(1)))
 
 
 def check_clip(clip: dict[str, bytes]) -> None:
@@ -137,7 +139,7 @@ def test_everybody_has_their_own_voice(films: Path, tmp_path: Path) -> None:
 
 def test_long_videos_are_made_in_parts(tmp_path: Path) -> None:
     video = write_video(tmp_path / "long.mp4", scene(260, [(80, 60)]), vowels(10.4))
-    settings = FootageSettings(size=(64, 64), shortest=9, longest=65, part_seconds=10)
+    settings = FootageSettings(size=(64, 64), shortest=9, longest=65, part_seconds=10, limits=LIMITS)
     jobs, unusable = plan([video], tmp_path, settings)
     assert [(job.start, round(job.seconds, 1)) for job in jobs] == [(0, 10), (10, 0.4)] and not unusable
     rows = prepare_part(jobs[1], HELPERS)

@@ -149,5 +149,8 @@ def _settings(name: str, split: str, size: str | None, frames: str, limits: list
         })  # fmt: skip
     except ValidationError as error:
         first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise cause from None
         where = "limit " + ".".join(map(str, first["loc"][1:])) if first["loc"][:1] == ("limits",) else first["loc"][0]
         raise InputError(f"--{where}: {first['msg']}.", "See talkies data prepare --help.") from None

@@ -22,8 +22,8 @@ STEP = 5
 _FACE = 64
 #: Samples from here on are at full scale.
 _FULL_SCALE = 0.999
-#: Pauses shorter than this in all, in frames, say nothing about noise.
-_MIN_PAUSES = 8
+#: Frames so near to speech may hold some; pauses shorter than this in all, in frames, say nothing about noise.
+_BORDER, _MIN_PAUSES = 2, 8
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,10 @@ def measure_sound(voices: Sequence[Voice], speaking: Flags) -> SoundQuality:
     meter.add(sound)
     anybody = speaking.any(0)
     power = np.square(sound[: len(anybody) * SAMPLES_PER_FRAME].reshape(-1, SAMPLES_PER_FRAME)).mean(1)
+    pauses = np.convolve(anybody, np.ones(2 * _BORDER + 1), "same") < 0.5
     ratio = None
-    if anybody.any() and (~anybody).sum() >= _MIN_PAUSES:
-        ratio = float(10 * np.log10(max(power[anybody].mean(), 1e-12) / max(power[~anybody].mean(), 1e-12)))
+    if anybody.any() and pauses.sum() >= _MIN_PAUSES:
+        ratio = float(10 * np.log10(max(power[anybody].mean(), 1e-12) / max(power[pauses].mean(), 1e-12)))
     return SoundQuality(
         loudness=max(meter.integrated(), -120.0),
         clipped=float(max((np.abs(voice) >= _FULL_SCALE).mean() for voice in voices)),

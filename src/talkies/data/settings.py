@@ -38,14 +38,14 @@ class QualityLimits(_Strict):
         speech_to_noise: Power of speech over that of the pauses, dB; only judged where there are pauses.
     """
 
-    scale: float = Field(0.75, gt=0)
+    scale: float = Field(default=0.75, gt=0)
     face_height: Share = 0.12
     face_score: Share = 0.5
-    turn: float = Field(0.3, gt=0)
-    sharpness: float = Field(8.0, ge=0)
-    darkest: float = Field(25.0, ge=0)
-    brightest: float = Field(235.0, le=255)
-    movement: float = Field(0.4, ge=0)
+    turn: float = Field(default=0.3, gt=0)
+    sharpness: float = Field(default=8.0, ge=0)
+    darkest: float = Field(default=25.0, ge=0)
+    brightest: float = Field(default=235.0, le=255)
+    movement: float = Field(default=0.4, ge=0)
     loudness: float = -50.0
     clipped: Share = 0.005
     speech: Share = 0.3
@@ -70,9 +70,9 @@ class FootageSettings(_Strict):
     size: tuple[int, int] | None = None
     shortest: int = 33
     longest: int = 129
-    most_people: int = Field(4, ge=1, le=8)
-    detect_every: int = Field(8, ge=1, le=25)
-    part_seconds: int = Field(120, ge=10, le=600)
+    most_people: int = Field(default=4, ge=1, le=8)
+    detect_every: int = Field(default=8, ge=1, le=25)
+    part_seconds: int = Field(default=120, ge=10, le=600)
     limits: QualityLimits = QualityLimits()
     version: int = VERSION
 

@@ -74,7 +74,7 @@ def with_cuts(frames: Iterable[Frames]) -> Iterator[tuple[Frames, bool]]:
 def stretches(frames: Iterable[Frames], shortest: int, longest: int) -> Iterator[Stretch]:
     """Cuts frames into clips of `shortest` to `longest` frames, 4n + 1; what is left of a shot is dropped.
 
-    A shot gives as many of the longest as fit, then one of what remains. No more than one clip is held at a time.
+    A shot gives as many of the longest as fit, then one of what remains. One clip is held while the next one grows.
     """
     held: list[Frames] = []
     shot = first = number = 0
@@ -84,8 +84,10 @@ def stretches(frames: Iterable[Frames], shortest: int, longest: int) -> Iterator
             shot, first, held = shot + 1, number, []
         held.append(frame)
         if len(held) == longest:
-            yield Stretch(shot, first, np.stack(held))
+            stretch = Stretch(shot, first, np.stack(held))
             first, held = number + 1, []
+            yield stretch
+            del stretch
     yield from _rest(shot, first, held, shortest)
 
 
