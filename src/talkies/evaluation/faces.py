@@ -84,7 +84,8 @@ def track_faces(video: Blocks, expected: Sequence[NDArray[Any]] = (), people: in
     if expected:
         order = _assign(chains, expected)
     else:
-        order = sorted(range(len(chains)), key=lambda k: float(np.mean([(b[0] + b[2]) / 2 for b in chains[k].boxes])))
+        chains.sort(key=lambda chain: float(np.mean([(box[0] + box[2]) / 2 for box in chain.boxes])))
+        order = list(range(len(chains)))
     wanted = [k for k in order if k is not None]
     looked = len(range(0, count, DETECTION_STEP))
     boxes = [chains[k].dense(count) for k in wanted]

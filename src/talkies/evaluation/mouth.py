@@ -52,4 +52,5 @@ def true_mouth(opening: NDArray[np.generic], width: NDArray[np.generic], points:
     """
     place = points.astype(np.float64)
     eyes = max(float(np.median(np.linalg.norm(place[:, 0] - place[:, 1], axis=1))), 1e-3)
-    return Mouth((opening / eyes).astype(np.float32), (width / eyes).astype(np.float32), eyes)
+    gap, corners = (values.astype(np.float64) / eyes for values in (opening, width))
+    return Mouth(gap.astype(np.float32), corners.astype(np.float32), eyes)

@@ -110,4 +110,5 @@ def load_face_mesh() -> FaceMesh:
     """The network with its published weights, in float32 on the CPU, ready for inference."""
     network = FaceMesh().eval().requires_grad_(False)
     network.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
-    return network.to(memory_format=torch.channels_last)  # twice as fast on CPUs
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on CPUs
+    return network

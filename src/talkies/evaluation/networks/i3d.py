@@ -166,7 +166,7 @@ def load_i3d(path: Path) -> I3D:
             for inner, unit in module.units.items():  # type: ignore[union-attr, operator]
                 _fill(unit, flat, f"{name}/{inner}")
         network.logits.weight.copy_(_kernel(flat.pop("Logits/Conv3d_0c_1x1/Conv_0/kernel")))
-        network.logits.bias.copy_(torch.from_numpy(flat.pop("Logits/Conv3d_0c_1x1/Conv_0/bias")))
+        network.logits.bias = nn.Parameter(torch.from_numpy(flat.pop("Logits/Conv3d_0c_1x1/Conv_0/bias")))
     if flat:
         raise InputError(f"{path.name} holds tensors that are not used, e.g. {next(iter(flat))}.")
     return network.eval().requires_grad_(False)
