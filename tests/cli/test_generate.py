@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -198,6 +199,32 @@ def test_no_room_leaves_nothing(here: Path, material: Path, tiny: Path, limit: i
     assert says in last
     assert "Traceback" not in done.stderr
     assert list(here.iterdir()) == []
+
+
+class Keyboard(io.StringIO):
+    """Somebody at a terminal, and what they type."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_consent_is_asked_once(
+    here: Path, material: Path, talkies: Talkies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("generate", "--image", material / "photo.png", "--speaker", material / "a.wav", "--prompt", "talk",
+               "-m", material / "model", "-o", "o.mp4")  # fmt: skip
+    for typed in ("n\n", "\n"):
+        monkeypatch.setattr("sys.stdin", Keyboard(typed))
+        refused = talkies(*command)
+        assert refused.code == 2
+        assert "consent" in refused.line
+        assert not (tmp_path / "home" / "consent.json").exists()
+    monkeypatch.setattr("sys.stdin", Keyboard("y\n"))
+    agreed = talkies(*command)  # and goes on, until the weights turn out to be none
+    assert "Is that so?" in agreed.err
+    assert agreed.line.startswith("talkies: Failed while loading")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert talkies(*command).line == agreed.line
 
 
 def test_a_text_is_spoken(here: Path, material: Path, talkies: Talkies) -> None:
