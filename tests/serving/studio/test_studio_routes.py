@@ -71,8 +71,16 @@ def test_scripts_and_page_agree_on_names() -> None:
     for path in STATIC.glob("*.js"):
         text = path.read_text("utf-8")
         assert set(re.findall(r'\$\("([\w-]+)"\)', text)) <= known, path.name
-        for module in re.findall(r'from "\./([\w.]+)"', text):
-            assert (STATIC / module).is_file()
+        for names, module in re.findall(r'import (.+?) from "\./([\w.]+)"', text):
+            exported = re.findall(
+                r"^export (?:async )?(?:function\*?|const|let) (\w+)", (STATIC / module).read_text(), re.M
+            )
+            wanted = (
+                re.findall(r"\$|\w+", names.split("{")[1])
+                if "{" in names
+                else re.findall(rf"\b{module[:-3]}\.(\w+)\(", text)
+            )
+            assert {name for name in wanted if name != "$"} <= set(exported), f"{path.name} from {module}"
     fields = re.search(r"FIELDS = \[(.*?)\]", (STATIC / "film.js").read_text("utf-8"))
     assert fields is not None
     assert set(re.findall(r'"(\w+)"', fields[1])) <= known
