@@ -151,6 +151,7 @@ def _run(
     from talkies.domain.errors import TalkiesError
 
     planned = plan(scene, model, options)
+    scene = scene.within(planned.size, model.size_multiple)
     if drawing is not None:
         _show(scene, model, planned, options, report, drawing)
         return

@@ -141,7 +141,7 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
         size = options.size.require_multiple(model.size_multiple)
     else:
         size = settings.frame_size(scene.image.width, scene.image.height, model.size_multiple)
-    _check_regions(scene, size, model.size_multiple)
+    _check_regions(scene.within(size, model.size_multiple), size, model.size_multiple)
     segments = plan_segments(scene.num_frames, settings.segment_frames, settings.motion_frames)
     settings.rollout()
     sampling = settings.sampling(size)

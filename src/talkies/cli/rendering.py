@@ -125,6 +125,7 @@ def render(
         from talkies.pipelines.inputs import GenerationRequest
         from talkies.sampling.noise import cpu_generator
 
+    scene = scene.within(planned.size, model.size_multiple)
     key = c2pa.load_key(options.certificate, options.key) if _signs(options) else None
     record = _record(scene, model, planned, prompt, consent, options)
     pipeline = loader(model, planned, options, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from talkies.domain.errors import InputError
 from talkies.domain.timeline import Timeline, lay_out
 from talkies.media.audio import Mix, Recording, Samples, inspect, speech_track
 from talkies.media.image import fill_frame, frame_coordinates, load_image, load_mask
-from talkies.media.people import Person, assign, draw, masks_at
+from talkies.media.people import Person, assign, cover, draw, masks_at
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ class Scene:
     def frame(self, size: FrameSize) -> Image.Image:
         """The picture at the frames' size."""
         return fill_frame(self.image, self.crop(size))
+
+    def within(self, size: FrameSize, token: int) -> Scene:
+        """Without the bystanders of whom the network would see nothing; nobody asked for them.
+
+        Args:
+            size: Of the frames.
+            token: The network sees one point of every `token` x `token` pixels.
+        """
+        rows, columns = frame_coordinates(self.crop(size))
+        seen = cover(self.people, rows[::token], columns[::token]).any(axis=(1, 2))
+        people = (person for person, shows in zip(self.people, seen, strict=True) if shows or not person.bystander)
+        return replace(self, people=tuple(people))
 
     def masks(self, size: FrameSize) -> NDArray[np.bool_]:
         """Everybody's region in frames of `size`: `[people, height, width]`.

@@ -279,6 +279,18 @@ def masks_at(people: Sequence[Person], rows: NDArray[Any], columns: NDArray[Any]
     Raises:
         InputError: Somebody's mask is empty.
     """
+    masks = cover(people, rows, columns)
+    for person, mask in zip(people, masks, strict=True):
+        if not mask.any():
+            raise InputError(
+                f"Nothing of {person.name!r} is left in the frame.",
+                "Their region lies outside the frame or under another one: choose another --size or region.",
+            )
+    return masks
+
+
+def cover(people: Sequence[Person], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """As `masks_at`, but masks may be empty."""
     result = np.zeros((len(people), len(rows), len(columns)), dtype=bool)
     nearest = np.full(result.shape[1:], np.inf)
     owner = np.full(result.shape[1:], -1)
@@ -298,11 +310,6 @@ def masks_at(people: Sequence[Person], rows: NDArray[Any], columns: NDArray[Any]
     for index, person in enumerate(people):
         if person.face is not None:
             result[index] = (owner == index) & ~taken
-        if not result[index].any():
-            raise InputError(
-                f"Nothing of {person.name!r} is left in the frame.",
-                "Their region lies outside the frame or under another one: choose another --size or region.",
-            )
     return result
 
 
