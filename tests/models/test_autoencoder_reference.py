@@ -60,6 +60,17 @@ def test_decoding_a_part_is_that_part_of_the_whole() -> None:
 
 
 @torch.no_grad()
+def test_coring_takes_small_components_and_nothing_else() -> None:
+    model, picture = tiny(), torch.rand(1, 3, 32, 32) * 2 - 1
+    z = torch.randn(1, MOTION_CHANNELS + 4, 2, 2, 2) * 0.1
+    small = z.clone()
+    small[:, MOTION_CHANNELS:].clamp_(-0.2, 0.2)
+    model.register_to_config(coring=0.2)
+    still = torch.cat([small[:, :MOTION_CHANNELS], torch.zeros_like(small[:, MOTION_CHANNELS:])], 1)
+    assert torch.allclose(model.decode(small, picture).sample, model.decode(still, picture).sample)
+
+
+@torch.no_grad()
 def test_flow_of_a_decoded_film_encodes_to_the_same_motion() -> None:
     """What a long video hands over: the flow that frames were drawn with is the flow they are encoded with."""
     model, picture = tiny(), torch.rand(1, 3, 48, 48) * 2 - 1

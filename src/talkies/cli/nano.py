@@ -49,13 +49,16 @@ def codec(recipe: Recipe) -> None:
 def freeze(
     recipe: Recipe,
     folder: Annotated[Path, typer.Argument(help="Where the codec goes, in diffusers layout.")],
+    like: Annotated[
+        Path | None, typer.Option(help="An earlier freeze whose statistics are kept, since latents were made by them.")
+    ] = None,
 ) -> None:
     """Save the codec with averaged weights and the statistics of its latents."""
     from talkies.training.assemble import freeze_codec
     from talkies.training.codec import CodecRecipe
     from talkies.training.config import read_recipe
 
-    freeze_codec(read_recipe(CodecRecipe, recipe), folder)
+    freeze_codec(read_recipe(CodecRecipe, recipe), folder, like)
 
 
 @app.command()

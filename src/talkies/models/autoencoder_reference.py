@@ -195,6 +195,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         widths: Channels of the painter's convolutions at 1/4, 1/8 and 1/16 of the resolution.
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
             `AutoencoderKLWan`); the pipeline normalises by them.
+        coring: `decode` takes this much off the size of every component's coordinate: what a video model leaves of its
+            noise there would show as a weave over still grounds.
     """
 
     @register_to_config
@@ -204,6 +206,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         widths: tuple[int, int, int] = (64, 96, 160),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
+        coring: float = 0.0,
         scale_factor_spatial: int = CELL,
         scale_factor_temporal: int = FRAMES,
         requires_reference: bool = True,
@@ -315,6 +318,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
         """
+        if self.config.coring:
+            z = torch.cat([z[:, :MOTION_CHANNELS], F.softshrink(z[:, MOTION_CHANNELS:], self.config.coring)], 1)
         frames, flows = [], []
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES

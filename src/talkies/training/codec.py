@@ -35,6 +35,8 @@ from talkies.models.autoencoder_reference import (
     AutoencoderReference,
 )
 from talkies.training.composites import Composer, Composite, Track, find_tracks
+from talkies.training.muon import ConvMuon
+from talkies.training.optim import load_state_tensors, set_rates, state_tensors
 
 
 class CodecRecipe(BaseModel):
@@ -49,7 +51,8 @@ class CodecRecipe(BaseModel):
     widths: tuple[int, int, int] = (64, 96, 160)
     crop: int = 96
     batch_size: int = 8
-    learning_rate: float = 4e-4
+    learning_rate: float = 1e-3
+    muon_rate: float = Field(1.5e-3, description="Of Muon, which takes the kernels but for the output's.")
     weight_decay: float = 0.01
     warmup_steps: int = 100
     decay_minutes: float = Field(0.0, description="Linear decay to zero over the last minutes of the run.")
@@ -143,9 +146,15 @@ class CodecTrainer:
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = {k: v for k, v in self.model.named_parameters() if v.requires_grad}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay, foreach=True
-        )
+        kernels = {k: v for k, v in self.parameters.items() if v.ndim == 4 and not k.startswith("painter.out")}
+        rest = [v for k, v in self.parameters.items() if k not in kernels]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            ConvMuon(kernels.values(), recipe.muon_rate),
+            torch.optim.AdamW(rest, recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay, foreach=True),
+        ]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["base_lr"] = group["lr"]
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -175,8 +184,9 @@ class CodecTrainer:
         loss = self._loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - keep)
@@ -204,11 +214,10 @@ class CodecTrainer:
 
     def _set_learning_rate(self) -> None:
         recipe = self.recipe
-        rate = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps)
+        factor = min(1.0, (self.step + 1) / recipe.warmup_steps)
         if recipe.decay_minutes:
-            rate *= float(np.clip((recipe.minutes * 60 - self.seconds) / (recipe.decay_minutes * 60), 0.02, 1))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            factor *= float(np.clip((recipe.minutes * 60 - self.seconds) / (recipe.decay_minutes * 60), 0.02, 1))
+        set_rates(self.optimizers, factor)
 
     def evaluation_model(self) -> AutoencoderReference:
         """A copy with the averaged weights."""
@@ -231,10 +240,8 @@ class CodecTrainer:
         state = {k: v.detach().contiguous() for k, v in self.parameters.items()}
         state |= {f"ema.{k}": v.contiguous() for k, v in self.ema.items()}
         state["basis"] = self.model.basis.detach()
-        for name, parameter in self.parameters.items():
-            if moments := self.optimizer.state.get(parameter):
-                state |= {f"exp_avg.{name}": moments["exp_avg"].contiguous()}
-                state |= {f"exp_avg_sq.{name}": moments["exp_avg_sq"].contiguous()}
+        optimizer = state_tensors(self.optimizers, self.parameters)
+        state |= {f"optimizer.{k}": v.contiguous() for k, v in optimizer.items()}
         partial = recipe.output / "state.safetensors.part"
         save_file(state, partial, {"step": str(self.step), "seconds": str(self.seconds)})
         partial.rename(recipe.output / "state.safetensors")
@@ -254,13 +261,9 @@ class CodecTrainer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
                 self.ema[name].copy_(state[f"ema.{name}"])
-                if f"exp_avg.{name}" not in state:  # a warm start
-                    continue
-                self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self.step)),
-                    "exp_avg": state[f"exp_avg.{name}"].clone(memory_format=torch.preserve_format),
-                    "exp_avg_sq": state[f"exp_avg_sq.{name}"].clone(memory_format=torch.preserve_format),
-                }
+        optimizer = {k[10:]: v for k, v in state.items() if k.startswith("optimizer.")}
+        if optimizer:  # else a warm start
+            load_state_tensors(self.optimizers, self.parameters, optimizer)
 
 
 @torch.no_grad()
