@@ -55,7 +55,8 @@ def measure(
         list[Path] | None, typer.Option(help="A person's own voice, left to right; `silence` for a silent person.")
     ] = None,
     truth: Annotated[
-        list[Path] | None, typer.Option(help="Known lips, left to right: .npz of a clip or of tracks, or .csv curves.")
+        list[Path] | None,
+        typer.Option(help="Known lips, left to right: .npz of a clip or of tracks, .lab phones, .csv curves."),
     ] = None,
     sets: SetFolder = None,
     name: SetName = "",

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
 from talkies.evaluation.faces import ArrayVideo, Blocks
 from talkies.evaluation.mouth import Mouth, true_mouth
+from talkies.evaluation.phones import phone_opening, read_phones
 from talkies.evaluation.sample import Person, Sample
 from talkies.evaluation.video import VideoFile
 from talkies.media.resampling import SAMPLING_RATE
@@ -188,14 +190,15 @@ def read_single(video: Path, voices: Sequence[Path] = (), truths: Sequence[Path]
         video: The file.
         voices: One per person, left to right; a file named `silence` that does not exist: nothing is said. Without
             any: one person with the video's own sound.
-        truths: Known lips, left to right: `.npz` of a clip (everybody) or of tracks (one each), or text curves.
+        truths: Known lips, left to right: `.npz` of a clip (everybody) or of tracks (one each), `.lab` phones,
+            or text curves.
 
     Raises:
         InputError: A file cannot be read, or the numbers do not agree.
     """
     known: list[tuple[Mouth, tuple[tuple[str, float, float], ...]]] = []
     for path in truths:
-        known += read_truth(path) if path.suffix.lower() == ".npz" else [(read_curve(path), ())]
+        known += _known(path)
     sounds: list[NDArray[np.float32] | None]
     if voices:
         sounds = [None if p.name == "silence" and not p.exists() else read_sound(p) for p in voices]
@@ -208,6 +211,17 @@ def read_single(video: Path, voices: Sequence[Path] = (), truths: Sequence[Path]
         for k, sound in enumerate(sounds)
     )
     return Sample(video.stem, VideoFile(video), people)
+
+
+def _known(path: Path) -> list[tuple[Mouth, tuple[tuple[str, float, float], ...]]]:
+    """Known lips by the kind of file."""
+    if path.suffix.lower() == ".npz":
+        return read_truth(path)
+    if path.suffix.lower() == ".lab":
+        phones = read_phones(path)
+        opening = phone_opening(phones, max(1, round(max(end for _, _, end in phones) * FPS)))
+        return [(Mouth(opening, np.zeros_like(opening), 1.0), phones)]
+    return [(read_curve(path), ())]
 
 
 def read_folder(folder: Path, videos: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
