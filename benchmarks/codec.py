@@ -3,8 +3,8 @@
     python benchmarks/codec.py TRACKS --codec MODEL/vae --film talking.mp4
 
 For composites of the tracks of a folder (`talkies stage tracks --first 1000000`): the reference shown as a still, moved
-by the flow of the latents, drawn with more and more components of the basis, and refined. PSNR in dB over everything
-and in mouth boxes. `--film`: footage re-made from its first frame, 33 frames from three places.
+by the flow of the latents, with components, and painted with and without them. PSNR in dB over everything and in mouth
+boxes. `--film`: footage re-made from its first frame, 33 frames from three places.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import FLOW_CHANNELS, AutoencoderReference
+from talkies.models.autoencoder_reference import MOTION_CHANNELS, AutoencoderReference
 from talkies.training.codec import Batch, collate
 from talkies.training.composites import Composer, find_tracks
 
 
 def steps(codec: AutoencoderReference, batch: Batch) -> dict[str, Tensor]:
     """Every stage of decoding, `[N, 4, 3, S, S]` each."""
-    z = codec.encode_groups(batch.group, batch.reference, batch.flow)
-    shown = {"still": batch.reference[:, None].expand_as(batch.group), "flow": codec.warped(z, batch.reference)}
-    for count in (8, 16, 24, 32, z.shape[1] - FLOW_CHANNELS):
-        part = z.clone()
-        part[:, FLOW_CHANNELS + count :] = 0
-        shown[f"flow and {count} components"] = codec.draw(part, batch.reference)
-    return shown | {"refined": codec.decode_groups(z, batch.reference)}
+    z = codec.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
+    unknown = codec.encode_groups(batch.group, batch.reference, batch.flow)
+    motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
+    return {
+        "still": batch.reference[:, None].expand_as(batch.group),
+        "flow": codec.warped(z, batch.reference),
+        "flow and components": codec.warped(z, batch.reference) + codec.components(z),
+        "flow and expression, painted": codec.decode_groups(motion, batch.reference)[0],
+        "all, painted": codec.decode_groups(z, batch.reference)[0],
+        "all but expression, painted": codec.decode_groups(unknown, batch.reference)[0],
+    }
 
 
 def composites(codec: AutoencoderReference, folder: Path, draws: int) -> None:
