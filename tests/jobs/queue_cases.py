@@ -23,7 +23,10 @@ def task(seconds: float = 0.4) -> Task:
         {
             "image": "inputs/image.png",
             "prompt": "two talk",
-            "speakers": [{"name": "Ana", "audio": "inputs/ana.wav"}, {"name": "Ben"}],
+            "speakers": [
+                {"name": "Ana", "audio": "inputs/ana.wav", "region": {"box": [0, 0, 32, 48]}},
+                {"name": "Ben", "region": {"box": [32, 0, 64, 48]}},
+            ],
             "consent": "drawn",
         }
     )

@@ -61,7 +61,7 @@ def served(root: Path, port: int = 0, lease: float = 5.0, segments: int = 3, pau
 
 
 def _url(said: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         for line in said.read_text().splitlines():
             if line.startswith("http://"):
