@@ -39,7 +39,7 @@ class Cluster:
     """Where to work and what each worker needs.
 
     Attributes:
-        address: Of the cluster, as in `auto` or `ray://head:10001`; None starts a small one here.
+        address: Of a cluster this machine is part of, as in `auto` or `head:6379`; None starts a small one here.
         workers: How many.
         num_gpus, num_cpus: Of each worker.
     """
