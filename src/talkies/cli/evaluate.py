@@ -11,13 +11,15 @@ from talkies.cli.report import Report
 from talkies.domain.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from talkies.evaluation.metric import Metric
     from talkies.evaluation.results import Results
+    from talkies.evaluation.set_metric import SetMetric
 
 app = typer.Typer(help="Measure videos: who speaks with whose voice, how well, how true.", no_args_is_help=True)
 
 SetFolder = Annotated[Path | None, typer.Option("--set", help="Folder of `stage render` shards, or of videos.")]
 SetName = Annotated[str, typer.Option(help="Only shards whose names begin so, e.g. test-dual.")]
-Metrics = Annotated[str, typer.Option(help="Names separated by commas, `ready` or `all`.")]
+MetricNames = Annotated[str, typer.Option(help="Names separated by commas, `ready` or `all`.")]
 Protocol = Annotated[str, typer.Option(help="`tracks`, or `halves`: left and right half apart, for two people.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many videos.")]
 Baselines = Annotated[bool, typer.Option(help="Also the ground truth and shuffled voices.")]
@@ -38,7 +40,8 @@ def list_metrics() -> None:
     from talkies.evaluation.metric import metrics
     from talkies.evaluation.set_metric import set_metrics
 
-    for metric in (*metrics().values(), *set_metrics().values()):
+    known: list[Metric | SetMetric] = [*metrics().values(), *set_metrics().values()]
+    for metric in known:
         missing = metric.missing()
         typer.echo(f"{metric.name}: {'not here: ' + missing if missing else 'ready'}")
         for column in metric.columns:
@@ -65,7 +68,7 @@ def measure(
     ] = None,
     model: Annotated[str, typer.Option(help="What the model is called in tables.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for JSON and CSV.")] = None,
-    metrics: Metrics = "ready",
+    metrics: MetricNames = "ready",
     protocol: Protocol = "tracks",
     limit: Limit = None,
     baselines: Baselines = True,
@@ -206,7 +209,7 @@ def run(
     limit: Limit = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; else the model's.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    metrics: Metrics = "ready",
+    metrics: MetricNames = "ready",
     protocol: Protocol = "tracks",
     baselines: Baselines = True,
 ) -> None:

@@ -217,7 +217,8 @@ def as_results(
         name: ColumnEntry(direction=column.direction, unit=column.unit, meaning=column.meaning)
         for name, column in described.items()
     }
-    missing = [f"{metric.name}: {reason}" for metric in (*metrics, *of_sets) if (reason := metric.missing())]
+    computed: list[Metric | SetMetric] = [*metrics, *of_sets]
+    missing = [f"{metric.name}: {reason}" for metric in computed if (reason := metric.missing())]
     if any(person.get("against") == "voice" for row in rows for person in row.people):
         missing.append(DOMAIN_NOTE)
     made = {

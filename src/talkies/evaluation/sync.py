@@ -13,13 +13,11 @@ from talkies.evaluation.sample import Observation
 
 
 class SyncScorer(Protocol):
-    """Something that judges faces against voices.
+    """Something that judges faces against voices."""
 
-    Attributes:
-        name: Stands in every column it fills, so that numbers of two scorers are never mixed.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """Stands in every column it fills, so that numbers of two scorers are never mixed."""
 
     def faces(self, seen: Observation) -> list[NDArray[np.floating]]:
         """Features over time of every face, once per video."""

@@ -27,13 +27,11 @@ _MOVING = (
 
 
 class ExpressionExtractor(Protocol):
-    """Something that reads expressions off a face.
+    """Something that reads expressions off a face."""
 
-    Attributes:
-        name: Stands in the column's name.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """Stands in the column's name."""
 
     def coefficients(self, seen: Observation, person: int) -> NDArray[np.floating]:
         """`[F, D]` of one person."""

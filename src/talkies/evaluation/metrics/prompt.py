@@ -23,14 +23,15 @@ class AskedGesture:
 
 
 class GestureClassifier(Protocol):
-    """Something that sees gestures.
+    """Something that sees gestures."""
 
-    Attributes:
-        name: Stands in the column's name. gestures: What it knows.
-    """
+    @property
+    def name(self) -> str:
+        """Stands in the column's name."""
 
-    name: str
-    gestures: tuple[str, ...]
+    @property
+    def gestures(self) -> tuple[str, ...]:
+        """What it knows."""
 
     def probabilities(self, seen: Observation, person: int) -> NDArray[np.floating]:
         """`[F, len(gestures)]` of one person."""
