@@ -15,6 +15,7 @@ from talkies.models.autoencoder_reference import (
     PLACES,
     AutoencoderReference,
     join_faces,
+    smooth_flow,
     split_faces,
     warp,
 )
@@ -101,3 +102,15 @@ def test_warping_by_whole_pixels_shifts() -> None:
 def test_sizes_that_do_not_fit_are_refused(frames: int, height: int) -> None:
     with pytest.raises(ValueError, match="cannot be encoded"):
         tiny().encode(torch.zeros(1, 3, frames, height, 32), torch.zeros(1, 3, height, 32))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 6), st.sampled_from([1, 3, 5, 7]))
+def test_smoothing_keeps_steady_motion(latent_frames: int, width: int) -> None:
+    """Rest stays rest, and constant speed constant speed but near the ends; every video frame counts once."""
+    speed = torch.arange(-FRAMES + 1.0, FRAMES * (latent_frames - 1) + 1).clamp_min(0)  # frame 0 four times
+    z = speed.view(latent_frames, FRAMES).T[None, :, None, :, None, None].expand(1, -1, 2, -1, 2, 3).flatten(1, 2)
+    assert torch.allclose(smooth_flow(torch.ones_like(z), width), torch.ones_like(z))
+    smooth = smooth_flow(z, width).unflatten(1, (FRAMES, 2)).permute(0, 2, 4, 5, 3, 1).flatten(4)[..., FRAMES - 1 :]
+    inner = slice(width // 2, smooth.shape[-1] - width // 2)
+    assert torch.allclose(smooth[..., inner], speed[FRAMES - 1 :].expand_as(smooth)[..., inner], atol=1e-5)

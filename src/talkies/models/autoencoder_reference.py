@@ -127,6 +127,27 @@ def coarse_flow(z: Tensor) -> Tensor:
     return _enlarge(z[:, :FLOW_CHANNELS].float() * FLOW_UNIT, CELL).unflatten(1, (FRAMES, 2))
 
 
+def shrink(x: Tensor, size: float) -> Tensor:
+    """Takes `size` off the size of every value; smaller ones become zero (coring, soft thresholding)."""
+    return F.softshrink(x, size) if size else x
+
+
+def smooth_flow(z: Tensor, frames: int) -> Tensor:
+    """Flow channels `[B, 8, T, h, w]`, averaged over time with triangular weights over an odd number of video frames;
+    at the ends over fewer. The first latent frame stands for one video frame."""
+    if frames <= 1:
+        return z
+    B, _, T, h, w = z.shape
+    film = (
+        z.unflatten(1, (FRAMES, 2)).permute(0, 2, 4, 5, 3, 1).reshape(B * 2 * h * w, 1, T * FRAMES)[..., FRAMES - 1 :]
+    )
+    weights = torch.bartlett_window(frames + 2, periodic=False, device=z.device, dtype=z.dtype)[1:-1].view(1, 1, -1)
+    sums = F.conv1d(film, weights, padding=frames // 2)
+    film = sums / F.conv1d(torch.ones_like(film[:1]), weights, padding=frames // 2)
+    film = torch.cat([film[..., :1].expand(-1, -1, FRAMES - 1), film], -1)
+    return film.view(B, 2, h, w, T, FRAMES).permute(0, 5, 1, 4, 2, 3).flatten(1, 2)
+
+
 def join_faces(faces: Tensor) -> Tensor:
     """Four frames' faces as latent channels: `[N, 4, 10, h, w]` -> `[N, 34, h, w]`; where they are is averaged."""
     return torch.cat([faces[:, :, :EXPRESSIONS].flatten(1, 2), faces[:, :, EXPRESSIONS:].mean(1)], 1)
@@ -197,6 +218,9 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             `AutoencoderKLWan`); the pipeline normalises by them.
         coring: `decode` takes this much off the size of every component's coordinate: what a video model leaves of its
             noise there would show as a weave over still grounds.
+        flow_coring: The same for the flow, in pixels: still grounds stay still.
+        flow_smoothing: `decode` averages the flow over so many frames (odd; triangular weights; 1 for none): latent
+            frames are drawn apart from each other, and heads would jerk from one to the next.
     """
 
     @register_to_config
@@ -207,6 +231,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
         coring: float = 0.0,
+        flow_coring: float = 0.0,
+        flow_smoothing: int = 1,
         scale_factor_spatial: int = CELL,
         scale_factor_temporal: int = FRAMES,
         requires_reference: bool = True,
@@ -309,7 +335,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         return torch.cat([places.float(), small * 2], 1)
 
     def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
-        """Film of latents, each latent frame on its own: decoding a part equals that part of decoding the whole.
+        """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
+        decoding the whole.
 
         Args:
             z: `[B, z, T, h, w]`; latent frame 0 gives one video frame, every other four.
@@ -318,8 +345,16 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
         """
-        if self.config.coring:
-            z = torch.cat([z[:, :MOTION_CHANNELS], F.softshrink(z[:, MOTION_CHANNELS:], self.config.coring)], 1)
+        z = torch.cat(
+            [
+                smooth_flow(
+                    shrink(z[:, :FLOW_CHANNELS], self.config.flow_coring / FLOW_UNIT), self.config.flow_smoothing
+                ),
+                z[:, FLOW_CHANNELS:MOTION_CHANNELS],
+                shrink(z[:, MOTION_CHANNELS:], self.config.coring),
+            ],
+            1,
+        )
         frames, flows = [], []
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
