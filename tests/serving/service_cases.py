@@ -45,7 +45,7 @@ def client(root: Path, settings: ServiceSettings = SETTINGS, limits: Limits | No
 
 SPEAKERS = [
     {"name": "Ana", "audio": "attach://ana", "region": {"box": [0, 0, 80, 96]}},
-    {"name": "Ben", "audio": "attach://ben", "region": {"point": [120, 40]}},
+    {"name": "Ben", "audio": "attach://ben", "region": {"box": [80, 0, 160, 96]}},
 ]
 
 

@@ -153,7 +153,7 @@ def test_the_whole_service_with_a_real_pipeline(tmp_path: Path, tiny: Path) -> N
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
                 video = client.get(f"/videos/{video['id']}").json()
-            assert video["status"] == "completed", (video, said.read_text())
+            assert video["status"] == "completed", (video["error"], said.read_text())
             (tmp_path / "video.mp4").write_bytes(client.get(f"/videos/{video['id']}/content").content)
     finally:
         process.terminate()
