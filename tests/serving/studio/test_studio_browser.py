@@ -303,7 +303,7 @@ def test_turns_are_moved_and_clashes_refused(page: Page, material: Path) -> None
     page.mouse.down()
     page.mouse.move(box["x"] + 150, box["y"] + 10, steps=5)
     page.mouse.up()
-    assert state(page)["turns"][2]["start"] > 0.3
+    page.wait_for_function("() => JSON.parse(localStorage.getItem('talkies.draft')).turns[2].start > 0.3")
     page.fill("#clip-start", "4.5")
     page.keyboard.press("Enter")
     assert state(page)["turns"][2]["start"] == 4.5

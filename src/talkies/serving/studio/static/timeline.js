@@ -6,6 +6,7 @@ import { changed, clashes, colour, end, endOf, keepTurns, round, state, turnsOf,
 
 const MIN_SCALE = 48, MAX_SCALE = 260;
 let playhead = null;
+let dragged = null, drawn = 0;
 
 export function start() {
   $("play").addEventListener("click", listen);
@@ -30,7 +31,7 @@ export function start() {
   $("clip-start").addEventListener("change", () => moveTo(chosen(), Number($("clip-start").value)));
   $("clip-play").addEventListener("click", () => sound.play([chosen()], follow));
   $("clip-remove").addEventListener("click", () => remove(chosen()));
-  new ResizeObserver(render).observe($("lanes"));
+  new ResizeObserver(() => $("lanes").clientWidth !== drawn && render()).observe($("lanes"));
   watch(render);
 }
 
@@ -44,6 +45,8 @@ function scale() {
 }
 
 function render() {
+  if (dragged) return;  // a block that is replaced while it is held would be dropped
+  drawn = $("lanes").clientWidth;
   const any = state.turns.length > 0;
   $("timeline-empty").hidden = any;
   for (const id of ["play", "in-turn", "together"]) $(id).disabled = !any;
@@ -109,6 +112,7 @@ function select(turn) {
 function drag(event, block, turn) {
   if (event.button !== 0) return;
   const from = { x: event.clientX, start: turn.start };
+  dragged = turn;
   block.setPointerCapture(event.pointerId);
   const moved = (now) => {
     turn.start = snap(turn, from.start + (now.clientX - from.x) / scale());
@@ -117,6 +121,7 @@ function drag(event, block, turn) {
   };
   block.addEventListener("pointermove", moved);
   block.addEventListener("lostpointercapture", () => {
+    dragged = null;
     state.selected = turn.id;
     changed();
   }, { once: true });
