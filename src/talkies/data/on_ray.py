@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -56,7 +57,7 @@ class RayWorkers:
                 "object_store_memory": _STORE,
             }
         try:
-            ray.init(**options, log_to_driver=False, logging_level="ERROR")
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"There is no Ray at {self._address}: {reason}", f"Start one, or --ray {HERE}.") from None
@@ -64,7 +65,12 @@ class RayWorkers:
             ray.data.DataContext.get_current().enable_progress_bars = False
             items = [{"job": job.model_dump_json()} for job in jobs]
             parts = ray.data.from_items(items, override_num_blocks=len(items))
-            made = parts.map(_make, fn_kwargs={"helpers": helpers}, num_cpus=1, concurrency=self._workers)
+            made = parts.map(
+                _make,  # type: ignore[arg-type]  # its second argument is in fn_kwargs
+                fn_kwargs={"helpers": helpers},
+                num_cpus=1,
+                concurrency=self._workers,
+            )
             for row in made.iter_rows():
                 yield [Row.model_validate(value) for value in json.loads(row["rows"])]
         finally:

@@ -142,7 +142,7 @@ def measure_sound(voices: Sequence[Voice], speaking: Flags) -> SoundQuality:
     sound = np.sum(voices, axis=0)
     meter = LoudnessMeter(SPEECH_RATE)
     meter.add(sound)
-    anybody = speaking.any(0)
+    anybody: Flags = np.asarray(speaking.any(axis=0))
     power = np.square(sound[: len(anybody) * SAMPLES_PER_FRAME].reshape(-1, SAMPLES_PER_FRAME)).mean(1)
     pauses = np.convolve(anybody, np.ones(2 * _BORDER + 1), "same") < 0.5
     ratio = None

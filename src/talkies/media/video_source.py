@@ -218,7 +218,7 @@ def _shown(
     for frame in _decoded(container, stream, path):
         if frame.interlaced_frame:
             raise InputError(f"{path.name} is interlaced.", "Convert it first: ffmpeg -i IN -vf bwdif OUT.")
-        moment = moment + period if frame.pts is None else float(frame.pts * Fraction(stream.time_base)) - origin
+        moment = moment + period if frame.pts is None else float(frame.pts * (stream.time_base or Fraction(1))) - origin
         if held is not None:
             yield moment, held
         held = frame
