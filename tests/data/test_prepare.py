@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,16 @@ def test_a_process_that_dies_takes_nobody_along(films: Path, tmp_path: Path) -> 
     assert found["e-silent.mp4"] == ["no sound"]  # its faces were never looked for
     assert "process died" in (out / "footage.report.csv").read_text()
     assert results(run(films, out, Workers(2))) == EXPECTED
+
+
+def test_what_ray_maps_over_parts(tmp_path: Path) -> None:
+    from talkies.data.on_ray import make_part
+
+    video = write_video(tmp_path / "v.mp4", scene(12, [(60, 60)]), None)
+    (job,), _ = plan([video], tmp_path, SETTINGS)
+    helpers = pickle.loads(pickle.dumps(HELPERS))  # noqa: S301 - as it travels
+    (row,) = json.loads(make_part({"job": job.model_dump_json()}, helpers)["rows"])
+    assert row["result"] == "no sound" and PartRecord.read(job.rows).rows == (Row.model_validate(row),)
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ class RayWorkers:
             items = [{"job": job.model_dump_json()} for job in jobs]
             parts = ray.data.from_items(items, override_num_blocks=len(items))
             made = parts.map(
-                _make,  # type: ignore[arg-type]  # its second argument is in fn_kwargs
+                make_part,  # type: ignore[arg-type]  # its second argument is in fn_kwargs
                 fn_kwargs={"helpers": helpers},
                 num_cpus=1,
                 concurrency=self._workers,
@@ -77,7 +77,7 @@ class RayWorkers:
             ray.shutdown()
 
 
-def _make(item: dict[str, Any], helpers: Helpers) -> dict[str, Any]:
+def make_part(item: dict[str, Any], helpers: Helpers) -> dict[str, Any]:
     """One part, from JSON to JSON: what Ray Data maps over the parts."""
     rows = prepare_part(PartJob.model_validate_json(item["job"]), helpers)
     return {"rows": json.dumps([row.model_dump() for row in rows])}
