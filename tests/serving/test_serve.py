@@ -15,6 +15,7 @@ import av
 import httpx2
 import numpy as np
 import pytest
+import soundfile
 from safetensors.numpy import save_file
 
 from queue_cases import submit
@@ -96,9 +97,11 @@ def test_the_pipeline_makes_a_job_s_video_and_resumes_it(tmp_path: Path, tiny: P
     store = JobStore(tmp_path / "queue", Limits(free_bytes=0))
     maker = Maker(MakingOptions((str(tiny),), MachineOptions(device="cpu"), credentials=False))
     whole, broken = submit(store), submit(store)
-    with store.database.write() as connection:  # long enough for several segments
+    with store.database.write() as connection:  # a second, which takes several segments
         longer = whole.task.model_copy(update={"seconds": None, "size": "64x64"}).model_dump_json(exclude_none=True)
         connection.execute("UPDATE jobs SET task = ?", (longer,))
+    for job in (whole, broken):
+        soundfile.write(store.folder(job.id) / "inputs" / "ana.wav", 0.2 * np.sin(np.arange(16_000) / 5), 16_000)
     leases = Leases(store)
 
     def one(generate) -> None:
@@ -110,7 +113,7 @@ def test_the_pipeline_makes_a_job_s_video_and_resumes_it(tmp_path: Path, tiny: P
     job = store.get(whole.id)
     assert job.state == "done", job.error
     folder = store.folder(whole.id)
-    assert (folder / PREVIEW).is_file() and job.size == "64x64" and job.seconds == pytest.approx(0.5, abs=0.01)
+    assert (folder / PREVIEW).is_file() and job.size == "64x64" and job.seconds == pytest.approx(1.0, abs=0.01)
 
     def interrupted(task: Task, folder: Path, report) -> None:
         def listen(progress: float, doing: str) -> None:
