@@ -175,7 +175,7 @@ class Conversation(_Strict):
         if isinstance(self.turns, str):
             start = 0.0 if self.turns == "together" else None
             return tuple(
-                Turn(speaker=speaker.name, start=start, audio=speaker.audio, text=speaker.text)
+                Turn(speaker=speaker.name, start=start, pause=0.0, audio=speaker.audio, text=speaker.text)
                 for speaker in self.speakers
                 if speaker.says_something
             )

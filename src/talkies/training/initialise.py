@@ -8,6 +8,8 @@ apart from the first step. Nothing is fixed: training may change all of it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
@@ -28,7 +30,7 @@ def attend_nearby(transformer: MultiTalkTransformer3DModel, strength: float, bia
     scale = torch.ones(dim)
     scale[dim - height - width :] = strength**0.5
     for block in transformer.blocks:
-        attention = block.get_submodule("attn1")
+        attention: Any = block.get_submodule("attn1")
         for linear, norm in ((attention.to_q, attention.norm_q), (attention.to_k, attention.norm_k)):
             linear.bias.unflatten(0, (-1, 2))[:, 0] = bias  # the first of every rotated pair
             linear.bias.unflatten(0, (-1, 2))[:, 1] = 0.0
