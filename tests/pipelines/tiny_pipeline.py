@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
-from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.autoencoder_reference import MOTION_CHANNELS, AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 
@@ -103,7 +103,8 @@ def wan_pipeline(audio: tuple[int, int] = (2, 8)) -> MultiTalkPipeline:
 def reference_pipeline() -> MultiTalkPipeline:
     """The small model's kinds of parts: no image tokens, an autoencoder that sees the reference."""
     torch.manual_seed(0)
-    vae = AutoencoderReference(latent_channels=12, reference_channels=8, widths=(8, 8, 16))
+    latents = MOTION_CHANNELS + 4
+    vae = AutoencoderReference(latent_channels=latents, widths=(8, 8, 16))
     with torch.no_grad():
         for weights in (*vae.parameters(), *vae.buffers()):
             if not weights.any():  # as at the start of training, when nothing moves yet
@@ -113,7 +114,7 @@ def reference_pipeline() -> MultiTalkPipeline:
         text_encoder=tiny_text_encoder(),
         audio_encoder=tiny_audio_encoder(2, 8),
         vae=vae,
-        transformer=tiny_transformer(12 + 4 + 12 + 8, 12, None, 1),
+        transformer=tiny_transformer(2 * latents + 4 + vae.reference_channels, latents, None, 1),
         generation={**GENERATION, "text_guidance_scale": 1.0, "audio_guidance_scale": 2.0, "prediction": "sample"},
     )
     return ready(pipeline)
