@@ -309,6 +309,8 @@ def test_defaults_are_the_papers() -> None:
     assert settings.frame_size(1920, 1080, 16) == FrameSize(896, 448)
     assert settings.replace({"size": "480x272"}).frame_size(1, 1, 16) == FrameSize(480, 272)
     assert dataclasses.replace(settings, size=336 * 192).frame_size(1920, 1080, 16) == FrameSize(336, 192)
+    each = dataclasses.replace(settings, size="30720 each")
+    assert each.frame_size(1920, 1080, 16, 2) == dataclasses.replace(settings, size=61440).frame_size(1920, 1080, 16)
 
 
 def test_prompts_are_cleaned_as_wan_does() -> None:

@@ -140,7 +140,7 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
     if options.size is not None:
         size = options.size.require_multiple(model.size_multiple)
     else:
-        size = settings.frame_size(scene.image.width, scene.image.height, model.size_multiple)
+        size = settings.frame_size(scene.image.width, scene.image.height, model.size_multiple, len(scene.people))
     _check_regions(scene.within(size, model.size_multiple), size, model.size_multiple)
     segments = plan_segments(scene.num_frames, settings.segment_frames, settings.motion_frames)
     settings.rollout()

@@ -157,13 +157,13 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         """
         self._require("vae", "transformer")
         settings = request.settings or self.defaults
+        batch = self._batch_size(request)
+        voiced = listen(request, batch, self.audio_encoder)
         if request.size is not None:
             size = request.size.require_multiple(self.size_multiple)
         else:
             source = source_size(request)
-            size = settings.frame_size(source.width, source.height, self.size_multiple)
-        batch = self._batch_size(request)
-        voiced = listen(request, batch, self.audio_encoder)
+            size = settings.frame_size(source.width, source.height, self.size_multiple, voiced.people)
         segments = plan_segments(voiced.num_frames, settings.segment_frames, settings.motion_frames)
         sampling = settings.sampling(size)
         passes = len(sampling.guider().branches)

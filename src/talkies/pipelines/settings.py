@@ -43,7 +43,7 @@ class GenerationSettings:
         prediction: What the network's output means: "velocity", or "sample" for clean latents.
         max_sequence_length: Text tokens; longer prompts are cut.
         size: A table of the authors' ("multitalk-480", "multitalk-720"), "WIDTHxHEIGHT", or a number of pixels to keep
-            the picture's shape with.
+            the picture's shape with, in all (61440) or for each person ("30720 each": faces keep their size).
         segment_frames: Frames of a segment, 4n+1.
         motion_frames: Frames handed from one segment to the next, 4k+1 (paper: 5; authors' program: 25).
         hand_over, known_latents, latent_sink, colour_strength, colour_feedback: See ``RolloutSettings``.
@@ -114,7 +114,7 @@ class GenerationSettings:
             self.hand_over, self.known_latents, self.latent_sink, self.colour_strength, self.colour_feedback
         )
 
-    def frame_size(self, width: int, height: int, multiple: int) -> FrameSize:
+    def frame_size(self, width: int, height: int, multiple: int, people: int = 1) -> FrameSize:
         """Size of the video for a picture of ``width`` x ``height``; both sides multiples of ``multiple``.
 
         Raises:
@@ -124,6 +124,8 @@ class GenerationSettings:
             if not 1 <= self.size <= MAX_SIDE**2:
                 raise InputError(f"A frame of {self.size} pixels is out of range 1..{MAX_SIDE**2}.")
             return fit_area(width, height, self.size, multiple)
+        if self.size.endswith(" each") and self.size[:-5].isdecimal():
+            return fit_area(width, height, int(self.size[:-5]) * people, multiple)
         if self.size.startswith("multitalk-"):
             try:
                 return nearest_bucket(width, height, self.size).require_multiple(multiple)
