@@ -9,8 +9,9 @@ assets=${ASSETS:+--assets "$ASSETS"}
 step() { echo "== $1 ($(date +%H:%M))"; shift; "$@"; }
 
 [ -e $out/whisper-tiny.en/model.bin ] || ln -s "$(realpath "$WHISPER")" $out/whisper-tiny.en/model.bin
-step 'people to train on' $talkies stage tracks --out $out/tracks --people 400 --tracks-per-person 5 --workers 2 $assets
-step 'people to test on' $talkies stage tracks --out $out/tracks-test --people 12 --first 1000000 --tracks-per-person 4 --workers 2 $assets
+step 'people to train on' $talkies stage tracks --out $out/tracks --people 406 --tracks-per-person 4 --workers 2 $assets
+step 'people to test on' $talkies stage tracks --out $out/tracks-test --people 16 --first 1000000 --tracks-per-person 4 --workers 2 $assets
+step 'words' $talkies stage captions --out $out/captions.txt
 step 'speech encoder' $talkies nano speech runs/recipes/speech.yaml
 step 'codec' $talkies nano codec runs/recipes/codec.yaml
 step 'codec, frozen' $talkies nano freeze runs/recipes/codec.yaml $out/codec

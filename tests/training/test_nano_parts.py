@@ -110,6 +110,16 @@ def test_a_run_goes_on_where_it_stopped(recipe: CodecRecipe, codec: Path) -> Non
     assert found["psnr"] > found["psnr_still"] - 0.5
 
 
+def test_a_frozen_codec_is_gone_on_from(recipe: CodecRecipe, codec: Path, tmp_path: Path) -> None:
+    """Latents made by it stay what they are: basis and statistics are kept."""
+    again = recipe.model_copy(update={"start": codec, "output": tmp_path / "run"})
+    CodecTrainer(again, lambda _text: None).run()
+    freeze_codec(again, tmp_path / "codec", like=codec)
+    before, after = load_codec(codec), load_codec(tmp_path / "codec")
+    assert torch.equal(before.basis, after.basis) and before.config.latents_std == after.config.latents_std
+    assert any((a != b).any() for a, b in zip(before.painter.parameters(), after.painter.parameters(), strict=True))
+
+
 def test_components_improve_on_motion_alone(recipe: CodecRecipe, codec: Path) -> None:
     composer = Composer(find_tracks(recipe.tracks[0]), 32, augment=False)
     batch, model = collate([composer.draw(np.random.default_rng(k)) for k in range(4)], 2.0, 1.0), load_codec(codec)

@@ -61,6 +61,7 @@ class CodecRecipe(BaseModel):
     mouth_weight: float = 10.0
     face_weight: float = 2.0
     flow_weight: float = Field(0.02, description="Of the squared error of the finer flow at faces, per pixel squared.")
+    start: Path | None = Field(None, description="A frozen codec to go on from: its basis is kept, so latents are too.")
     basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
     still: float = Field(0.08, description="Share of draws that show the reference, with nothing known of the face.")
     without_components: float = Field(0.5, description="Share of draws without components; else faded at random.")
@@ -248,6 +249,11 @@ class CodecTrainer:
 
     def _resume(self) -> None:
         path = self.recipe.output / "state.safetensors"
+        if not path.exists() and self.recipe.start is not None:
+            source = AutoencoderReference.from_pretrained(self.recipe.start, torch_dtype=torch.float32)
+            self.model.load_state_dict(source.state_dict())
+            self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
+            return
         if not path.exists():
             composer = Composer(self.training, self.recipe.crop)
             fit_basis(self.model, composer, self.recipe.basis_draws, np.random.default_rng(self.recipe.seed))
