@@ -167,7 +167,8 @@ def test_a_helper_that_dies_is_replaced() -> None:
         assert helper.process_id not in (None, first)
         with pytest.raises(InputError, match="cannot be done"):
             helper.ask("nothing it knows")
-        helper._seconds = 0.0
+        os.kill(helper.process_id, signal.SIGSTOP)  # it will not answer in time
+        helper._seconds = 0.2
         with pytest.raises(InputError, match="longer than"):
             helper.ask("languages", command=None)
         assert helper.process_id is None
