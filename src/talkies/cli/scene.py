@@ -62,7 +62,7 @@ class Scene:
             token: The network sees one point of every `token` x `token` pixels.
         """
         rows, columns = frame_coordinates(self.crop(size))
-        seen: list[bool] = list(cover(self.people, rows[::token], columns[::token]).any(axis=(1, 2)))
+        seen = [bool(shown.any()) for shown in cover(self.people, rows[::token], columns[::token])]
         people = (person for person, shows in zip(self.people, seen, strict=True) if shows or not person.bystander)
         return replace(self, people=tuple(people))
 
