@@ -9,6 +9,8 @@ The second gathers codec, speech encoder, tokenizer, transformer and text encode
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -112,4 +114,16 @@ def assemble(recipe: ModelRecipe) -> MultiTalkPipeline:
         generation=recipe.generation,
     )
     pipeline.save_pretrained(recipe.output, safe_serialization=True)
+    seal(recipe.output)
     return pipeline
+
+
+def seal(folder: Path) -> None:
+    """Takes this machine's paths out of the parts' configurations, and writes `SHA256SUMS`."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    files = sorted(path for kind in ("*.json", "*.safetensors") for path in folder.rglob(kind))
+    sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}" for path in files)
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
