@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import torch
 from talkies.domain.face_units import FACE_UNITS
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
-from talkies.training.assemble import freeze_codec
+from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, collate, evaluate
 from talkies.training.composites import Composer, find_tracks
 from talkies.training.faces import expressions, face_maps
@@ -162,3 +163,13 @@ def test_cache(folder: Path, codec: Path) -> None:
         sample.check(cache.context)
         assert sample.latents.shape[:2] == (MOTION_CHANNELS + 6, 4)
         assert sample.audio is not None and torch.isfinite(sample.audio).all()
+
+
+def test_a_sealed_folder_names_no_machine(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text('{"_name_or_path": "somewhere", "coring": 0.1}')
+    seal(tmp_path)
+    text = (tmp_path / "vae" / "config.json").read_text()
+    assert "somewhere" not in text and "coring" in text
+    digest, name = (tmp_path / "SHA256SUMS").read_text().split()
+    assert name == "vae/config.json" and digest == hashlib.sha256(text.encode()).hexdigest()
