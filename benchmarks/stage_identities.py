@@ -1,9 +1,10 @@
 """How distinct the stage's people are to a face recogniser that never saw renders.
 
 Needs `pip install dlib-bin` and `pip install --no-deps face-recognition-models`. Every person is pictured twice, in
-different light, attitude and expression; dlib's recogniser turns each picture into 128 numbers.
+different light, attitude and expression; dlib's recogniser turns each picture into 128 numbers. `--keep` goes on where
+an interrupted run stopped.
 
-    python benchmarks/stage_identities.py --people 500 --assets DIR
+    python benchmarks/stage_identities.py --people 500 --test 100 --assets DIR --keep numbers.npy
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from talkies.stage.camera import Camera
 from talkies.stage.figure import Figure
-from talkies.stage.identity import Identity
+from talkies.stage.identity import FIRST_TEST_SEED, Identity
 from talkies.stage.light import Light
 from talkies.stage.performance import FACE_UNITS, Performance
 from talkies.stage.renderer import Renderer, measure
@@ -71,28 +72,77 @@ def picture_twice(seed: int, assets: Path | None, renderer: Renderer, recogniser
     return np.stack(rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--assets", type=Path, default=None)
-    options = parser.parse_args()
+def picture_all(seeds: list[int], assets: Path | None, keep: Path | None) -> np.ndarray:
+    """`[n, 2, 128]`; `keep` holds the rows made so far."""
     renderer, recogniser = Renderer(SIDE, SIDE), Recogniser()
-    seeds = range(options.first, options.first + options.people)
-    pairs = np.stack([picture_twice(seed, options.assets, renderer, recogniser) for seed in seeds])  # [n, 2, 128]
+    rows = list(np.load(keep, allow_pickle=False)) if keep is not None and keep.exists() else []
+    for number in range(len(rows), len(seeds)):
+        rows.append(picture_twice(seeds[number], assets, renderer, recogniser))
+        if keep is not None and (number % 20 == 19 or number == len(seeds) - 1):
+            np.save(keep, np.stack(rows))
+    return np.stack(rows[: len(seeds)])
+
+
+def far_apart(distances: np.ndarray) -> list[int]:
+    """People of whom no two are within `SAME`, first come first kept."""
+    kept: list[int] = []
+    for k in range(len(distances)):
+        if all(distances[k, other] > SAME for other in kept):
+            kept.append(k)
+    return kept
+
+
+def report(pairs: np.ndarray) -> None:
+    """How distinct the people of one set are, `[n, 2, 128]`."""
     first, second = pairs[:, 0], pairs[:, 1]
     own = np.linalg.norm(first - second, axis=1)
     apart = np.linalg.norm(first[:, None] - first[None], axis=2)
     across = np.linalg.norm(first[:, None] - second[None], axis=2)
-    kept: list[int] = []
-    for k in range(len(pairs)):
-        if all(apart[k, other] > SAME for other in kept):
-            kept.append(k)
     upper = apart[np.triu_indices(len(pairs), 1)]
     print(f"same person: median distance {np.median(own):.3f}, 95th percentile {np.percentile(own, 95):.3f}")
     print(f"different people: 5th percentile {np.percentile(upper, 5):.3f}, median {np.median(upper):.3f}")
-    print(f"more than {SAME} apart: {len(kept)} of {len(pairs)} people")
+    print(f"more than {SAME} apart: {len(far_apart(apart))} of {len(pairs)} people")
     print(f"recognised from the other picture: {(across.argmin(0) == np.arange(len(pairs))).sum()} of {len(pairs)}")
+
+
+def report_test(training: np.ndarray, test: np.ndarray) -> None:
+    """Whether people of the test sets are nearer to training people than those are to each other."""
+    apart = np.linalg.norm(training[:, None, 0] - training[None, :, 0], axis=2)
+    upper = apart[np.triu_indices(len(training), 1)]
+    np.fill_diagonal(apart, np.inf)
+    nearest = apart.min(1)
+    across = np.linalg.norm(test[:, None, 0] - training[None, :, 0], axis=2)
+    print(
+        f"test to training people: 5th percentile {np.percentile(across, 5):.3f} "
+        f"(training to training {np.percentile(upper, 5):.3f}), median {np.median(across):.3f}"
+    )
+    low = np.percentile(nearest, 5)
+    print(
+        f"nearest training person: of test people median {np.median(across.min(1)):.3f}, least {across.min():.3f}; "
+        f"of training people median {np.median(nearest):.3f}, 5th percentile {low:.3f}; "
+        f"{(across.min(1) < low).sum()} of {len(test)} test people are nearer than that"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--people", type=int, default=500)
+    parser.add_argument("--test", type=int, default=0, help="people of the test sets to compare with")
+    parser.add_argument("--assets", type=Path, default=None)
+    parser.add_argument("--keep", type=Path, default=None, help=".npy file for the numbers made so far")
+    options = parser.parse_args()
+    # Test people are spread among the others, so that an interrupted run has both.
+    every = max(1, options.people // options.test) if options.test else options.people + 1
+    seeds: list[int] = []
+    for seed in range(options.people):
+        seeds.append(seed)
+        if seed % every == every - 1 and seed // every < options.test:
+            seeds.append(FIRST_TEST_SEED + seed // every)
+    pairs = picture_all(seeds, options.assets, options.keep)
+    testing = np.array(seeds) >= FIRST_TEST_SEED
+    report(pairs[~testing])
+    if testing.any():
+        report_test(pairs[~testing], pairs[testing])
 
 
 if __name__ == "__main__":

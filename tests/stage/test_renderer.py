@@ -11,6 +11,7 @@ import pytest
 
 from stage_people import performance
 from talkies.domain.errors import InputError
+from talkies.stage import wardrobe
 from talkies.stage.camera import Camera
 from talkies.stage.figure import Figure
 from talkies.stage.identity import Identity
@@ -141,3 +142,13 @@ def test_asset_packs_dress_people(pack: Path) -> None:
 def test_a_folder_that_is_no_pack_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No hair/NAME/NAME.mhclo"):
         Figure.build(Identity.sample(5), tmp_path, texture=128)
+
+
+def test_the_top_comes_before_the_trousers() -> None:
+    """Captions name the first colour: that of what is worn on the chest, however many triangles the trousers have."""
+    heights = np.array([0.0, 0.4, 0.8, 1.2, 1.6, 5.0, 5.5, 6.0])
+    reference = np.stack([np.zeros(8), heights, np.zeros(8)], axis=1)
+    trousers, top = [[0, 1, 2], [1, 2, 3], [2, 3, 4]], [[5, 6, 7]]
+    faces = np.repeat(np.array(trousers + top)[:, :, None], 2, axis=2)
+    pieces = wardrobe._pieces(faces, reference, apart=False)
+    assert [len(piece) for piece in pieces] == [1, 3]

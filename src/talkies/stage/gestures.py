@@ -48,10 +48,10 @@ _WAVE = (
 _RAISED = ArmPose((0.26, -0.55, 0.78), (-0.04, 0.97, 0.2), (0, 0, 1), "open", 5)
 _THUMB = ArmPose((0.22, -0.93, 0.25), (-0.35, 0.55, 0.75), (-0.9, 0, -0.4), "thumb")
 _SHRUG = ArmPose((0.2, -0.97, 0.02), (0.38, 0.15, 0.9), (0.1, 0.9, 0.4), "open", 12)
-#: Crossed arms: the right one lies on top.
+#: Crossed arms, high enough to be seen from the waist up: the right one lies on top.
 _CROSSED: dict[Side, ArmPose] = {
-    "left": ArmPose((0.28, -0.87, 0.4), (-0.9, 0.12, 0.42), (0.1, -0.1, -1)),
-    "right": ArmPose((0.28, -0.87, 0.5), (-0.88, 0.25, 0.40), (0.1, -0.2, -1)),
+    "left": ArmPose((0.28, -0.74, 0.55), (-0.92, 0.16, 0.25), (0.1, -0.1, -1)),
+    "right": ArmPose((0.28, -0.74, 0.68), (-0.92, 0.28, 0.22), (0.1, -0.2, -1)),
 }
 
 
@@ -234,5 +234,5 @@ def _move_body(gesture: Gesture, times: _Array, level: _Array, turns: dict[str, 
 def _pointing(direction_deg: float, side: Side) -> ArmPose:
     """Arm and index finger towards a direction, seen from the arm's own side."""
     angle = np.radians(np.clip(direction_deg if side == "left" else -direction_deg, -30, 60))
-    fore = (0.95 * float(np.sin(angle)), 0.2, 0.95 * float(np.cos(angle)))
-    return ArmPose((0.25, -0.85, 0.45), fore, (-0.3, -0.95, 0.0), "index")
+    fore = (0.95 * float(np.sin(angle)), 0.3, 0.95 * float(np.cos(angle)))  # at the height of the chest, to be seen
+    return ArmPose((0.2, -0.42, 0.85), fore, (-0.3, -0.95, 0.0), "index")

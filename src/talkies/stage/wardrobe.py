@@ -137,7 +137,9 @@ def _fitting(identity: Identity, pack: AssetPack | None) -> list[str]:
 
 
 def _pieces(faces: Index, reference: Array, *, apart: bool) -> list[Index]:
-    """A garment's separate pieces, the largest first; `apart` takes its shirt front and collar for a piece, the second.
+    """A garment's separate pieces: what covers the chest first, then the largest.
+
+    `apart` takes its shirt front and collar for a piece, the second.
 
     Args:
         faces: `[t, 3, 2]`. reference: `[n, 3]` the garment on the reference body. apart: See above.
@@ -145,7 +147,11 @@ def _pieces(faces: Index, reference: Array, *, apart: bool) -> list[Index]:
     islands = _connected(faces[:, :, 1])
     place = reference[faces[:, :, 0]].reshape(len(faces), -1, 3)
     pieces, fronts = [], []
-    for label in _by_size(whole := _connected(faces[:, :, 0])):
+    whole = _connected(faces[:, :, 0])
+    labels = _by_size(whole)
+    chest = np.bincount(whole[place[..., 1].min(1) > _CHEST], minlength=int(labels.max()) + 1)
+    top = labels[int(np.argmax(chest[labels]))]  # trousers may have more triangles, and captions tell of the top
+    for label in (top, *labels[labels != top]):
         chosen = whole == label
         central = np.zeros(len(faces), bool)
         for island in np.unique(islands[chosen]) if apart else ():
