@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import time
 from collections.abc import Iterator
@@ -40,9 +41,13 @@ def cluster() -> Iterator[None]:
     """Ray on this machine, with two CPUs."""
     ray = pytest.importorskip("ray")
     here = str(Path(__file__).parent)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": here}})
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # of 15 on its own: on a busy machine its workers would never be heard
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it writes one into the user's home
+        runtime = {"env_vars": {"PYTHONPATH": here}}
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=runtime)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])

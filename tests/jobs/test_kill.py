@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import av
 import pytest
@@ -13,10 +14,16 @@ import pytest
 from queue_cases import journal, submit, tiny_command, until
 from talkies.jobs.executors.local import LocalExecutor
 from talkies.jobs.job import State
-from talkies.jobs.store import JobStore
+from talkies.jobs.store import JobStore, Limits
 from talkies.jobs.work import VIDEO
 
 SEGMENTS = 5
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    """A queue that never takes a job for the cause of its workers' deaths: here somebody else kills them."""
+    return JobStore(tmp_path / "queue", Limits(lease=5.0, free_bytes=0, losses=1_000))
 
 
 def _kill_while_working(store: JobStore, jobs: int, kills: int, seed: int) -> None:

@@ -57,12 +57,23 @@ def test_twenty_clients_see_no_error(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_two_hundred_clients_are_answered_in_time(tmp_path: Path, record_property: pytest.RecordProperty) -> None:  # type: ignore[name-defined]
     with served(tmp_path / "queue", segments=50, pause=0.5) as running:
+        before = _work_of(running.process.pid)
         times, codes = asyncio.run(_crowd(running.url, 200, 60))
+        work = _work_of(running.process.pid) - before
     assert set(codes) <= {200, 429}, codes
     p99 = statistics.quantiles(times, n=100)[98]
     record_property("p99_ms", round(1000 * p99, 1))
-    print(f"{len(times)} status calls, p50 {1000 * statistics.median(times):.1f} ms, p99 {1000 * p99:.1f} ms, {codes}")  # noqa: T201
-    assert p99 < 0.1
+    # Slow answers of a server that itself worked little were made by whatever else the machine was doing.
+    said = f"p50 {1000 * statistics.median(times):.1f} ms, p99 {1000 * p99:.1f} ms, {work:.1f} s of the server's work"
+    said += f", {os.getloadavg()[0]:.1f} processes ready to run"
+    print(f"{len(times)} status calls, {said}, {codes}")  # noqa: T201
+    assert p99 < 0.1, said
+
+
+def _work_of(server: int) -> float:
+    """CPU seconds a server has used, without its workers and helpers."""
+    times = psutil.Process(server).cpu_times()
+    return float(times.user + times.system)
 
 
 def _kill_server_and_workers(root: Path, kills: int, seed: int) -> None:

@@ -15,6 +15,7 @@ from service_cases import everything_below, form, picture, voice
 from talkies.jobs.leases import Leases
 from talkies.jobs.store import JobStore, Limits
 from talkies.jobs.work import do
+from talkies.serving.schemas import VideoCreate
 from tiny_generator import Tiny
 
 
@@ -57,6 +58,12 @@ def test_from_form_to_video(client: TestClient) -> None:
     assert everything_below(_store(client).root) == set()
 
 
+def test_null_is_as_good_as_nothing(client: TestClient) -> None:
+    for name in VideoCreate.model_fields:
+        answer = client.post("/v1/videos", json={"consent": "drawn", name: None})
+        assert answer.status_code == 400, (name, answer.text)
+
+
 def test_json_with_data_urls_and_uploaded_files(client: TestClient) -> None:
     uploaded = client.post("/v1/files", files={"file": ("x", picture())}, data={"purpose": "vision"}).json()
     assert uploaded["kind"] == "image" and (uploaded["width"], uploaded["height"]) == (160, 96)
@@ -74,6 +81,18 @@ def test_json_with_data_urls_and_uploaded_files(client: TestClient) -> None:
     assert client.get(f"/v1/files/{uploaded['id']}").status_code == 404
     conversation = _store(client).get(created.json()["id"]).task.conversation
     assert (_store(client).folder(created.json()["id"]) / conversation.image).is_file()
+
+
+@pytest.mark.parametrize(("pause", "seconds"), [(0.5, "1.4"), (-0.2, "0.7"), (0, "0.9")])
+def test_a_turn_comes_after_a_pause_or_before_the_one_before_ends(
+    client: TestClient, pause: float, seconds: str
+) -> None:
+    turns = json.dumps([{"speaker": "Ana"}, {"speaker": "Ben", "pause": pause}])
+    created = client.post("/v1/videos", **form(turns=turns))
+    assert created.status_code == 200, created.text
+    assert created.json()["seconds"] == seconds
+    second = _store(client).get(created.json()["id"]).task.conversation.turn_list()[1]
+    assert (second.start, second.pause) == (None, pause)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +113,10 @@ def test_json_with_data_urls_and_uploaded_files(client: TestClient) -> None:
         ({"speakers": '[{"audio": "attach://ana", "region": {"box": [9, 0, 3, 4]}}]'}, "invalid_input", "empty"),
         ({"turns": '[{"speaker": "Zoe"}]'}, "invalid_input", "Zoe"),
         ({"turns": "sometimes"}, "invalid_value", "turns"),
+        ({"turns": '[{"speaker": "Ana"}, {"speaker": "Ben", "pause": -61}]'}, "invalid_value", "turns[1].pause"),
+        ({"turns": '[{"speaker": "Ana", "x-y": 1}]'}, "invalid_value", "turns[0].x-y"),
+        ({"turns": "[{}]"}, "invalid_value", "turns[0].speaker"),
+        ({"turns": '[{"speaker": "Ana", "start": 1, "pause": 1}, {"speaker": "Ben"}]'}, "invalid_input", "not both"),
         ({"model": "sora-2"}, "model_not_found", "only tiny, other"),
         ({"size": "161x96"}, "invalid_size", "multiples of 16"),
         ({"size": "9999x96"}, "invalid_size", "4096"),

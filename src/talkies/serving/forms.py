@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -23,6 +24,8 @@ _MAX_FIELD_BYTES = 4_000_000
 #: JSON is decoded in one go, while everybody waits.
 _MAX_JSON_BYTES = 32_000_000
 _MAX_FILES, _MAX_FIELDS = 64, 100
+#: Names of fields; those of a choice's branches look otherwise: `list[TurnIn]`, `FileReference`, `constrained-str`.
+_FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
 Body = tuple[dict[str, Any], dict[str, Path]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -107,7 +110,15 @@ def parse(model: type[Model], fields: dict[str, Any]) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem["loc"]).lstrip(".")
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        # Of a choice (turns) every branch is reported, by its own name; the deepest one is where the client was.
+        problem = max(problems, key=lambda entry: len(entry["loc"]))
+        strange = {len(problem["loc"]) - 1} if problem["type"] == "extra_forbidden" else set()  # the client's own name
+        steps = [
+            step
+            for index, step in enumerate(problem["loc"])
+            if isinstance(step, int) or _FIELD.fullmatch(step) or index in strange
+        ]
+        param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
         message = problem["msg"].removeprefix("Value error, ")
         raise ApiError(400, "invalid_value", f"{param}: {message}." if param else f"{message}.", param) from None

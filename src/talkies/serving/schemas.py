@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from talkies.domain.conversation import MAX_SECONDS, MAX_SPEAKERS, MAX_TURNS, Name, Pixel, Prompt, Second, Text
+from talkies.domain.dialogue import MAX_PAUSE
 
+Item = TypeVar("Item")
 #: Longest reference: a data URL of a whole request.
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=300_000_000)]
 
@@ -55,6 +57,10 @@ class TurnIn(_Request):
 
     speaker: Name = Field(description="Name of the speaker.")
     start: Second | None = Field(None, description="In seconds; after the turn before when left out.")
+    pause: Annotated[float, Field(ge=-MAX_PAUSE, le=MAX_SECONDS)] | None = Field(
+        None,
+        description="Without `start`: seconds of silence after the turn before; negative begins before that one ends.",
+    )
     audio: Reference | None = Field(None, description="As of a speaker.")
     text: Text | None = Field(None, description="As of a speaker.")
 
@@ -79,7 +85,7 @@ class VideoCreate(_Request):
     )
     size: str | None = Field(None, pattern=r"^\d{2,4}x\d{2,4}$", description="WIDTHxHEIGHT; else the model's.")
     speakers: Annotated[
-        list[SpeakerIn] | None, BeforeValidator(_from_json), Field(min_length=1, max_length=MAX_SPEAKERS)
+        Annotated[list[SpeakerIn], Field(min_length=1, max_length=MAX_SPEAKERS)] | None, BeforeValidator(_from_json)
     ] = Field(None, description="Addition: the people, left to right. In a form: JSON text.")
     turns: Annotated[
         Literal["together", "in_turn"] | Annotated[list[TurnIn], Field(min_length=1, max_length=MAX_TURNS)] | None,
@@ -122,22 +128,28 @@ class Video(BaseModel):
     stage: str = Field("", description="Addition: what is being done, in words.")
 
 
-class VideoPage(BaseModel):
+class _Page(BaseModel, Generic[Item]):
+    object: Literal["list"] = "list"
+    data: list[Item]
+
+
+class _Deleted(BaseModel):
+    id: str
+    deleted: bool = True
+
+
+class VideoPage(_Page[Video]):
     """Some of the videos."""
 
-    object: Literal["list"] = "list"
-    data: list[Video]
     first_id: str | None
     last_id: str | None
     has_more: bool
 
 
-class VideoDeleted(BaseModel):
+class VideoDeleted(_Deleted):
     """A video is gone."""
 
-    id: str
     object: Literal["video.deleted"] = "video.deleted"
-    deleted: bool = True
 
 
 class File(BaseModel):
@@ -157,20 +169,16 @@ class File(BaseModel):
     height: int | None = Field(None, description="Addition.")
 
 
-class FilePage(BaseModel):
+class FilePage(_Page[File]):
     """All uploaded files."""
 
-    object: Literal["list"] = "list"
-    data: list[File]
     has_more: bool = False
 
 
-class FileDeleted(BaseModel):
+class FileDeleted(_Deleted):
     """A file is gone."""
 
-    id: str
     object: Literal["file"] = "file"
-    deleted: bool = True
 
 
 class Model(BaseModel):
@@ -182,11 +190,8 @@ class Model(BaseModel):
     owned_by: str = "talkies"
 
 
-class ModelPage(BaseModel):
+class ModelPage(_Page[Model]):
     """All models."""
-
-    object: Literal["list"] = "list"
-    data: list[Model]
 
 
 class Health(BaseModel):

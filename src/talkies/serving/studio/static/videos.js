@@ -45,7 +45,7 @@ function card(first) {
   const details = element("details", { hidden: true }, element("summary", {}, "Where it comes from"));
   const root = element("li", { className: "video" }, screen, element("div", { className: "about" }, title, bar, meta, buttons, details));
   root.dataset.video = first.id;
-  const began = { at: null, progress: 0 };
+  const began = { at: 0, progress: 0 };
   let picture = null, shown = "", looked = -Infinity;
 
   const button = (label, work, kind = "") => {
@@ -170,12 +170,14 @@ function words(video, began) {
   if (video.status === "failed") return video.error?.code === "cancelled" ? `Stopped · ${when}` : video.error?.message ?? "Failed.";
   if (video.status === "completed") return `${spell(Number(video.seconds))} · ${video.size} · ${when}`;
   if (video.status === "queued") return `Waiting · ${when}`;
-  began.at ??= performance.now();
-  began.progress ||= video.progress;
+  // Counted from where progress begins to grow, so without the loading, also of a video that is gone on with.
+  if (video.progress <= began.progress) Object.assign(began, { at: performance.now(), progress: video.progress });
   const passed = (performance.now() - began.at) / 1000, gained = video.progress - began.progress;
-  const left = gained > 1 && passed > 4 ? ` · about ${spell(((100 - video.progress) * passed) / gained)} left` : "";
+  const left = gained > 1 && passed > 4 ? ` · ${roughly(((100 - video.progress) * passed) / gained)} left` : "";
   return `${video.progress} % · ${video.stage || "being made"}${left}`;
 }
+
+const roughly = (seconds) => seconds < 10 ? "a few seconds" : seconds < 90 ? `about ${10 * Math.ceil(seconds / 10)} s` : `about ${Math.round(seconds / 60)} min`;
 
 async function origin(path) {
   const { credentials } = await api.get(`/studio/api${path.replace("/v1", "")}/credentials`);
