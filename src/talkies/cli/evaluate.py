@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from talkies.cli.evaluate_fit import fit_speech, fit_sync, fit_units
 from talkies.cli.report import Report
 from talkies.domain.errors import InputError, MissingDependencyError
 
@@ -229,17 +230,5 @@ def run(
     typer.echo(str(out / "report.html"))
 
 
-@app.command(name="fit-speech", hidden=True)
-def fit_speech(
-    tracks: Annotated[Path, typer.Argument(help="Folder of `stage tracks` to fit to.")],
-    test: Annotated[Path, typer.Option(help="Folder of `stage tracks` with other people, voices and sentences.")],
-    out: Annotated[Path | None, typer.Option(help="File for the weights, .safetensors; else nothing is kept.")] = None,
-) -> None:
-    """Fit what voices say about lips to the stage's truth, and say how well it does on others."""
-    from talkies.evaluation.speech import fit, judge, read_tracks, save_filter
-
-    weights = fit(read_tracks(tracks))
-    for name, value in judge(weights, read_tracks(test)).items():
-        typer.echo(f"{name}: {value:.4g}")
-    if out is not None:
-        save_filter(weights, out)
+for verb, action in (("fit-speech", fit_speech), ("fit-sync", fit_sync), ("fit-units", fit_units)):
+    app.command(name=verb, hidden=True)(action)

@@ -89,7 +89,7 @@ def track_faces(video: Blocks, expected: Sequence[NDArray[Any]] = (), people: in
     wanted = [k for k in order if k is not None]
     looked = len(range(0, count, DETECTION_STEP))
     boxes = [chains[k].dense(count) for k in wanted]
-    points, presence = _follow(video, boxes, count)
+    points, presence = follow_faces(video, boxes)
     found = {
         k: FaceTrack(boxes[n], points[n], presence[n], len(chains[k].times) / looked) for n, k in enumerate(wanted)
     }
@@ -174,8 +174,16 @@ def _assign(chains: list[_Chain], expected: Sequence[NDArray[Any]]) -> list[int 
     return result
 
 
-def _follow(video: Blocks, boxes: list[Array], count: int) -> tuple[Array, Array]:
-    """Mesh points `[K, F, 468, 2]` and presence `[K, F]` of K faces."""
+def follow_faces(video: Blocks, boxes: Sequence[Array]) -> tuple[Array, Array]:
+    """Looks at faces whose places are known.
+
+    Args:
+        video: Of F frames, read once. boxes: `[F, 4]` x0, y0, x1, y1 of each of K faces.
+
+    Returns:
+        Mesh points `[K, F, 468, 2]` in pixels of the video, and presence `[K, F]` in 0..1.
+    """
+    count = len(boxes[0]) if boxes else 0
     points = np.zeros((len(boxes), count, mesh.POINTS, 2), np.float32)
     presence = np.zeros((len(boxes), count), np.float32)
     start = 0

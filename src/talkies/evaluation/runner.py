@@ -17,6 +17,7 @@ from talkies.domain.errors import TalkiesError
 from talkies.evaluation.lips import lip_reports, wanted_opening
 from talkies.evaluation.metric import Metric, columns
 from talkies.evaluation.metrics.drift import drift_curves
+from talkies.evaluation.metrics.stage_sync import STAGE_SYNC, STRANGE
 from talkies.evaluation.protocols import Protocol, tracks
 from talkies.evaluation.results import ColumnEntry, PersonValues, Results, Row, number
 from talkies.evaluation.sample import Observation, Person, Sample
@@ -29,6 +30,11 @@ from talkies.version import __version__ as VERSION
 DOMAIN_NOTE = (
     "Where lips are judged against voices, the speech filter was fitted to synthetic speakers: its numbers compare "
     "videos of the same people and voices, they are no verdict on real footage."
+)
+#: Said wherever the sync expert judges people of whom nothing is known, who may well be real.
+EXPERT_NOTE = (
+    "The sync expert (stage-sync) was fitted to the stage's rendered people and voices. It is not SyncNet, and its "
+    "numbers on other footage are outside of its domain: read them beside the shuffled audio's, or not at all."
 )
 
 
@@ -200,6 +206,18 @@ def _earlier(person: Person, frames: int) -> Person:
     return replace(person, voice=voice, truth=truth)
 
 
+def _strange(rows: Sequence[Row]) -> list[str]:
+    """A note on videos whose faces are unlike those that the sync expert was fitted to."""
+    known = {row.key: value for row in rows if (value := row.values.get("stage-sync strangeness")) is not None}
+    strange = [key for key, value in known.items() if value > STRANGE]
+    if not strange:
+        return []
+    return [
+        f"{len(strange)} of {len(known)} videos show faces unlike those the sync expert was fitted to (strangeness "
+        f"over {STRANGE:g}; highest: {max(known.values()):.1f}): what it says of them is a guess."
+    ]
+
+
 def as_results(
     rows: Sequence[Row],
     metrics: Sequence[Metric],
@@ -221,6 +239,9 @@ def as_results(
     missing = [f"{metric.name}: {reason}" for metric in computed if (reason := metric.missing())]
     if any(person.get("against") == "voice" for row in rows for person in row.people):
         missing.append(DOMAIN_NOTE)
+        if any(metric is STAGE_SYNC for metric in metrics):
+            missing.append(EXPERT_NOTE)
+    missing += _strange(rows)
     made = {
         "talkies": VERSION,
         "date": datetime.now(UTC).date().isoformat(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -80,6 +81,17 @@ class Observation:
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
+        self._remembered: dict[str, Any] = {}
+
+    def remember(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What was computed under a name before, here or with other voices; else it is computed now.
+
+        Args:
+            name: Of something that follows from the pictures alone.
+        """
+        if name not in self._remembered:
+            self._remembered[name] = compute()
+        return self._remembered[name]
 
     def with_voices(self, people: tuple[Person, ...]) -> Observation:
         """The same video as if `people` were to be seen in it; faces found are kept, they stay where they are."""
@@ -88,6 +100,7 @@ class Observation:
             for other, own in zip(people, self.sample.people, strict=True)
         )
         other = Observation(replace(self.sample, people=placed))
+        other._remembered = self._remembered
         for name in ("_first_pass", "faces"):
             if name in vars(self):
                 vars(other)[name] = vars(self)[name]
@@ -141,6 +154,17 @@ class Observation:
         """Names of people whose face is not found."""
         return tuple(p.name for p, face in zip(self.sample.people, self.faces, strict=True) if face is None)
 
+    @property
+    def found_faces(self) -> tuple[FaceTrack, ...]:
+        """The face of every person.
+
+        Raises:
+            InputError: Somebody's face is not found.
+        """
+        if self.lost:
+            raise InputError(f"{self.sample.key}: no face is found for {', '.join(self.lost)}.")
+        return tuple(face for face in self.faces if face is not None)
+
     @cached_property
     def mouths(self) -> tuple[Mouth, ...]:
         """The measured lips of every person.
@@ -148,9 +172,7 @@ class Observation:
         Raises:
             InputError: Somebody's face is not found.
         """
-        if self.lost:
-            raise InputError(f"{self.sample.key}: no face is found for {', '.join(self.lost)}.")
-        return tuple(measured_mouth(face) for face in self.faces if face is not None)
+        return tuple(measured_mouth(face) for face in self.found_faces)
 
     def voice(self, person: int) -> Array:
         """A person's voice, `[F * 640]`, silence where they have none."""

@@ -25,6 +25,7 @@ BANDS = 26
 #: Frames of context to either side.
 CONTEXT = 5
 _WINDOW, _HOP, _FFT = 400, 160, 512
+STEPS_PER_FRAME = SAMPLES_PER_FRAME // _HOP
 _FLOOR = 1e-5
 #: What a loud moment of the voice is scaled to, so that recordings of any level compare.
 _LEVEL = 0.1
@@ -52,16 +53,26 @@ def _filtered(waveform: NDArray[np.floating], frames: int, weights: dict[str, Ar
 
 def log_mel(waveform: NDArray[np.floating], frames: int) -> Array:
     """Log-mel energies of each frame's 40 ms, `[frames, BANDS]`, at a common loudness."""
+    energy = _mel_energy(waveform, frames, BANDS)
+    return np.log(energy.reshape(frames, STEPS_PER_FRAME, BANDS).mean(1) + _FLOOR).astype(np.float32)
+
+
+def log_mel_steps(waveform: NDArray[np.floating], frames: int, bands: int) -> Array:
+    """Log-mel energies every 10 ms, `[4 * frames, bands]`, at a common loudness; arguments as `expected_opening`'s."""
+    return np.log(_mel_energy(waveform, frames, bands) + _FLOOR).astype(np.float32)
+
+
+def _mel_energy(waveform: NDArray[np.floating], frames: int, bands: int) -> NDArray[np.float64]:
+    """`[4 * frames, bands]`."""
     length = frames * SAMPLES_PER_FRAME
     sound = np.zeros(length + _WINDOW, np.float32)
     given = np.asarray(waveform[:length], np.float32)
     half = (_WINDOW - _HOP) // 2
     sound[half : half + len(given)] = given
-    blocks = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP][: frames * 4]  # [4 F, window]
+    blocks = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP][: frames * STEPS_PER_FRAME]
     loud = np.sqrt(np.percentile(np.square(blocks).mean(1), 95))
     spectrum = np.abs(np.fft.rfft(blocks * np.hanning(_WINDOW), _FFT)) * (_LEVEL / max(float(loud), 1e-5))
-    energy = np.square(spectrum) @ _mel_bank().T / _WINDOW  # [4 F, bands]
-    return np.log(energy.reshape(frames, 4, BANDS).mean(1) + _FLOOR).astype(np.float32)
+    return np.asarray(np.square(spectrum) @ _mel_bank(bands).T / _WINDOW)
 
 
 def voiced(waveform: NDArray[np.floating], frames: int, threshold: float = 0.06) -> NDArray[np.bool_]:
@@ -155,10 +166,10 @@ def _context(mel: Array) -> Array:
     return np.concatenate([padded[k : k + len(mel)] for k in range(2 * CONTEXT + 1)], axis=1)
 
 
-@lru_cache(maxsize=1)
-def _mel_bank() -> NDArray[np.float64]:
-    """Triangles evenly spaced in mel from 60 Hz to 7600 Hz, `[BANDS, FFT / 2 + 1]`."""
-    edges = np.linspace(_mel(60.0), _mel(7600.0), BANDS + 2)
+@lru_cache(maxsize=4)
+def _mel_bank(bands: int) -> NDArray[np.float64]:
+    """Triangles evenly spaced in mel from 60 Hz to 7600 Hz, `[bands, FFT / 2 + 1]`."""
+    edges = np.linspace(_mel(60.0), _mel(7600.0), bands + 2)
     hertz = 700 * (10 ** (edges / 2595) - 1)
     bins = np.fft.rfftfreq(_FFT, 1 / SAMPLING_RATE)
     rise = (bins - hertz[:-2, None]) / (hertz[1:-1] - hertz[:-2])[:, None]

@@ -1,7 +1,8 @@
 """E-FID: Frechet distance of expressions, by any extractor; which one stands in the column's name.
 
-The papers' E-FID uses 3DMM coefficients. Such an extractor can be plugged in from Python (`efid_metric`). What is
-included is no 3DMM: the shape of lips, brows and lids in the face mesh, turned, scaled and moved into a common frame.
+The papers' E-FID uses 3DMM coefficients. Such an extractor can be plugged in from Python (`efid_metric`). Two are
+included, none of them a 3DMM: ARKit's face units, read off the face by a network fitted to the stage's truth; and the
+shape of lips, brows and lids in the face mesh, turned, scaled and moved into a common frame.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.evaluation.aligned import FACE, crop_frames, cut_video
 from talkies.evaluation.faces import FaceTrack
 from talkies.evaluation.metric import Column
 from talkies.evaluation.sample import Observation
@@ -33,6 +35,10 @@ class ExpressionExtractor(Protocol):
     def name(self) -> str:
         """Stands in the column's name."""
 
+    @property
+    def weights(self) -> str:
+        """What it looks through, and its licence; "" for nothing."""
+
     def coefficients(self, seen: Observation, person: int) -> NDArray[np.floating]:
         """`[F, D]` of one person."""
 
@@ -41,6 +47,7 @@ class MeshExpression:
     """Places of lips, lids and brows relative to eyes and nose, in eye distances."""
 
     name = "mesh"
+    weights = "MediaPipe Face Mesh (Apache-2.0), included"
 
     def coefficients(self, seen: Observation, person: int) -> NDArray[np.floating]:
         """`[F, 76]`.
@@ -52,6 +59,42 @@ class MeshExpression:
         if face is None:
             raise InputError(f"{seen.sample.key}: no face is found for {seen.sample.people[person].name}.")
         return expressions(face)
+
+
+class UnitExpression:
+    """ARKit's 52 face units; those that the stage never moves are 0."""
+
+    name = "units"
+    weights = "face units fitted to the stage (Apache-2.0), included"
+
+    def coefficients(self, seen: Observation, person: int) -> NDArray[np.floating]:
+        """`[F, 52]` in 0..1, columns `FACE_UNITS`.
+
+        Raises:
+            InputError: A face is not found.
+        """
+        found: list[NDArray[np.float32]] = seen.remember("face units", lambda: face_units(seen))
+        return found[person]
+
+
+def face_units(seen: Observation) -> list[NDArray[np.float32]]:
+    """`[F, 52]` of everybody; decodes the video once.
+
+    Raises:
+        InputError: A face is not found.
+    """
+    import torch
+
+    from talkies.evaluation.networks.face_units import load_face_units
+
+    network = load_face_units()
+    places = [crop_frames(face.points, FACE) for face in seen.found_faces]
+    parts: list[list[NDArray[np.float32]]] = [[] for _ in places]
+    with torch.inference_mode():
+        for block in cut_video(seen.sample.video, places, FACE.size):
+            for k, crops in enumerate(block):
+                parts[k].append(network(torch.from_numpy(crops)).numpy())
+    return [np.concatenate(part) for part in parts]
 
 
 def expressions(face: FaceTrack) -> NDArray[np.float32]:
@@ -78,9 +121,10 @@ def efid_metric(extractor: ExpressionExtractor) -> SetMetric:
         ),
         needs="faces, and the set's own videos",
         features=features,
-        weights="MediaPipe Face Mesh (Apache-2.0), included" if extractor.name == "mesh" else "",
+        weights=extractor.weights,
         source="Tian et al., EMO, arXiv 2402.17485 (with 3DMM coefficients)",
     )
 
 
 EFID = efid_metric(MeshExpression())
+EFID_UNITS = efid_metric(UnitExpression())
