@@ -6,7 +6,7 @@ import ipaddress
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,9 @@ from talkies.domain.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from talkies.cli.model_folder import ModelFolder
     from talkies.jobs.executors.local import LocalExecutor
+    from talkies.serving.settings import ModelInfo
 
 _LIMITS, _WORK, _WHO = "Limits", "Who does the work", "Who may use it"
 
@@ -120,7 +122,7 @@ def assemble(options: ServeOptions) -> tuple[FastAPI, LocalExecutor | None]:
     from talkies.jobs.store import JobStore, Limits
     from talkies.provenance.consent import STATEMENT
     from talkies.serving.keys import Keys
-    from talkies.serving.settings import ModelInfo, ServiceSettings
+    from talkies.serving.settings import ServiceSettings
 
     models = [find_model(name) for name in options.models]
     limits = Limits(
@@ -142,12 +144,20 @@ def assemble(options: ServeOptions) -> tuple[FastAPI, LocalExecutor | None]:
     if options.devices:
         executor = LocalExecutor(store, _worker_command(options), options.devices)
     settings = ServiceSettings(
-        models=tuple(ModelInfo(model.name, int(model.path.stat().st_mtime), model.size_multiple) for model in models),
+        models=tuple(map(_describe, models)),
         keys=keys if keyed else None,
         hosts=_hosts(options, keyed),
         consent=STATEMENT if options.consent else None,
     )
     return create_app(settings, store, executor.alive if executor else lambda: None), executor
+
+
+def _describe(model: ModelFolder) -> ModelInfo:
+    from talkies.serving.settings import ModelInfo
+
+    info = ModelInfo(model.name, int(model.path.stat().st_mtime), model.size_multiple)
+    steps = model.generation.get("num_inference_steps")  # checked by the worker, which has the settings' classes
+    return replace(info, steps=steps) if isinstance(steps, int) and steps > 0 else info
 
 
 def run(app: FastAPI, executor: LocalExecutor | None, options: ServeOptions) -> None:

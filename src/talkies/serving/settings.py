@@ -17,11 +17,13 @@ class ModelInfo:
         id: What requests call it.
         created: Unix seconds.
         size_multiple: Both sides of a video must be multiples of it.
+        steps: Denoising steps it takes where a request names none (paper: 40).
     """
 
     id: str
     created: int = 0
     size_multiple: int = 1
+    steps: int = 40
 
 
 @dataclass(frozen=True)

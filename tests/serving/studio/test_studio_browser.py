@@ -255,6 +255,7 @@ def test_a_voice_is_recorded(page: Page, material: Path) -> None:
 
 def test_boxes_are_drawn_dragged_and_resized(page: Page, material: Path) -> None:
     choose(page, material / "photo.png", 0)
+    page.locator("#frame").scroll_into_view_if_needed()
     frame = page.locator("#frame").bounding_box()
     assert frame is not None
     scale = 640 / frame["width"]
@@ -265,7 +266,6 @@ def test_boxes_are_drawn_dragged_and_resized(page: Page, material: Path) -> None
         page.mouse.move(frame["x"] + to_x / scale, frame["y"] + to_y / scale, steps=6)
         page.mouse.up()
 
-    page.locator("#frame").scroll_into_view_if_needed()
     drag(100, 60, 260, 300)
     assert state(page)["people"][0]["box"] == pytest.approx([100, 60, 260, 300], abs=3)
     drag(180, 180, 280, 160)
@@ -297,6 +297,7 @@ def test_turns_are_moved_and_clashes_refused(page: Page, material: Path) -> None
     assert page.locator(".clip.clash").count() == 0
     assert [turn["start"] for turn in state(page)["turns"]] == [0, 1.75, 0]
     third = page.locator(".clip").nth(2)
+    third.evaluate("(clip) => clip.scrollIntoView({ block: 'center' })")  # the mouse reaches only what is in the window
     box = third.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 10, box["y"] + 10)
@@ -373,6 +374,23 @@ def test_with_keys_the_page_asks_for_one(browser: Browser, material: Path, tmp_p
         assert finished(page, video) == pytest.approx(1.5, abs=0.1)
         assert key not in page.content()
         context.close()
+
+
+def test_quality_is_a_share_of_the_model_s_own_steps(page: Page, material: Path) -> None:
+    choose(page, material / "photo.png", 1)
+    page.locator(".person input[type=file]").set_input_files(material / "voice.wav")
+    page.locator(".clip").wait_for()
+    page.check("#consent")
+    steps = []
+    for quality in ("Draft", "Standard", "Fine"):
+        page.get_by_text(quality, exact=True).click()
+        with page.expect_request(
+            lambda request: request.method == "POST" and request.url.endswith("/v1/videos")
+        ) as sent:
+            page.click("#make")
+        steps.append(sent.value.post_data_json.get("num_inference_steps"))
+    assert steps == [20, None, 60]
+    page.wait_for_function("() => !document.querySelector('.video progress:not([hidden])')")
 
 
 def test_a_picture_is_dropped(page: Page, material: Path) -> None:

@@ -89,7 +89,7 @@ def test_scripts_and_page_agree_on_names() -> None:
 @needs_espeak
 def test_languages_and_voices(client: TestClient) -> None:
     setup = client.get("/studio/api/setup").json()
-    assert setup["models"] == [{"id": "m", "multiple": 1}]
+    assert setup["models"] == [{"id": "m", "multiple": 1, "steps": 40}]
     assert setup["languages"]["de"] == "German"
     assert {"f3", "m3"} <= {voice["name"] for voice in client.get("/studio/api/voices/de").json()}
     assert client.get("/studio/api/voices/..%2fx").status_code == 404

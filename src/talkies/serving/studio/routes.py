@@ -104,7 +104,9 @@ def setup(owner: Owner, service: Service, studio: Known) -> dict[str, Any]:
     """What the page must know before anything else."""
     settings = service.settings
     return {
-        "models": [{"id": model.id, "multiple": model.size_multiple} for model in settings.models],
+        "models": [
+            {"id": model.id, "multiple": model.size_multiple, "steps": model.steps} for model in settings.models
+        ],
         "consent": settings.consent,
         "languages": studio.languages(),
         "limits": {"bytes": settings.uploads.body_bytes, "seconds": settings.uploads.audio_seconds, "line": MAX_LINE},

@@ -6,11 +6,12 @@ import { ready } from "./timeline.js";
 import { newId, save, state, turnsOf, watch } from "./state.js";
 
 const FIELDS = ["prompt", "seconds", "seed", "model", "size", "num_inference_steps", "text_guidance_scale", "audio_guidance_scale", "negative_prompt"];
-const STEPS = { draft: 8, fine: 40 };
-let operator = null;
+const STEPS = { draft: 0.5, fine: 1.5 };  // of the model's own number
+let operator = null, models = [];
 
 export function start(setup, made) {
   operator = setup.consent;
+  models = setup.models;
   $("model").replaceChildren(...setup.models.map((model) => new Option(model.id, model.id)));
   $("consent-row").hidden = operator !== null;
   fill();
@@ -69,6 +70,11 @@ function region(person) {
   return person.moved ? { box: person.box } : { point: person.face };
 }
 
+function steps({ model, quality }) {
+  const own = (models.find((one) => one.id === model) ?? models[0])?.steps;
+  return STEPS[quality] && own ? Math.max(1, Math.round(own * STEPS[quality])) : undefined;
+}
+
 export function order() {
   const { film } = state;
   const number = (id) => (film[id] ? Number(film[id]) : undefined);
@@ -79,7 +85,7 @@ export function order() {
     size: film.size?.trim() || undefined,
     seconds: number("seconds"),
     seed: number("seed") ?? 0,
-    num_inference_steps: number("num_inference_steps") ?? STEPS[film.quality],
+    num_inference_steps: number("num_inference_steps") ?? steps(film),
     text_guidance_scale: number("text_guidance_scale"),
     audio_guidance_scale: number("audio_guidance_scale"),
     consent: operator ?? $("statement").textContent,

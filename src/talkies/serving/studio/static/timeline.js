@@ -37,7 +37,7 @@ export function start() {
 
 const sorted = () => [...state.turns].sort((a, b) => a.start - b.start);
 const chosen = () => state.turns.find((turn) => turn.id === state.selected);
-const nameWidth = () => (matchMedia("(max-width: 34rem)").matches ? 4.2 : 6.5) * parseFloat(getComputedStyle(document.documentElement).fontSize);
+const nameWidth = () => (matchMedia("(max-width: 34rem)").matches ? 5.6 : 6.5) * parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 function scale() {
   const room = $("lanes").clientWidth - nameWidth() - 8;
