@@ -100,6 +100,16 @@ def test_shards_are_written_once_and_read_back(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "film.mp4").stat().st_size > 1000
 
 
+def test_sets_come_in_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SETS, "tiny", replace(TINY, people=1, width=64))
+    make_shard(ShardJob(tmp_path, "tiny", 0, 1, texture=128, size=(80, 96)))
+    (shown,) = find_clips(tmp_path, 2)
+    assert shown.frames.shape[1:] == (80, 96, 3)
+    for size in ((81, 96), (80, 5000), (16, 96)):
+        with pytest.raises(InputError, match="cannot be made"):
+            list(write_set(tmp_path, "tiny", 1, size=size))
+
+
 def test_checks_count_what_is_there(tmp_path: Path) -> None:
     film_person(tmp_path, 3, 4, FootageSettings(frames=12, height=128, width=128, texture=128))
     findings = check(tmp_path, frames=6)

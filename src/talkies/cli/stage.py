@@ -60,6 +60,7 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder for the shards; a run goes on where it stopped.")],
     sets: Annotated[str, typer.Option("--set", help="Names of sets, separated by commas, or `all`.")] = "all",
     clips: Annotated[int | None, typer.Option(min=1, help="Clips per set; the set's own number without it.")] = None,
+    size: Annotated[str, typer.Option(help="Pixels, height x width; every set's own without it.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
     texture: Annotated[int, typer.Option(min=128, max=4096, help="Texels of the face's picture.")] = 512,
     speech_cache: Annotated[Path | None, typer.Option(help="Folder that keeps spoken sentences between runs.")] = None,
@@ -78,8 +79,9 @@ def render(
     cache = str(speech_cache.resolve()) if speech_cache is not None else ""
     for name in names:
         for done, total in write_set(
-            out, name, clips, assets=folder, texture=texture, workers=workers, speech_cache=cache
-        ):
+            out, name, clips, assets=folder, texture=texture, workers=workers, speech_cache=cache,
+            size=parse_size(size) if size else None,
+        ):  # fmt: skip
             typer.echo(f"{name}: {done} of {total} shards")
 
 

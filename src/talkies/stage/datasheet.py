@@ -21,7 +21,7 @@ def datasheet(shards: list[Path], set_name: str, clips: int) -> str:
         ("Clips", f"{len(manifests)} of {clips}"),
         ("Length", f"{seconds / 60:.1f} minutes, {min(m['frames'] for m in manifests)} to "
                    f"{max(m['frames'] for m in manifests)} frames at 25 per second"),
-        ("Size", f"{spec.width}x{spec.height} pixels"),
+        ("Size", f"{manifests[0]['width']}x{manifests[0]['height']} pixels"),
         ("People", f"{len({p['id'] for p in people})} distinct, {spec.people} per clip"),
         ("Voices", f"{len({p['voice'] for p in people if p['voice']})} distinct"),
         ("Women and men", _shares(Counter(p["looks"]["sex"] for p in people))),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from talkies.media.resampling import SAMPLING_RATE
 from talkies.media.shards import claim, clip_members, write_checksums, write_shard
 from talkies.media.staging import staged
 from talkies.stage.assets import AssetPack
-from talkies.stage.clips import SETS, Clip, make_clip, plan_clip, truth_arrays
+from talkies.stage.clips import SETS, Clip, SetSpec, make_clip, plan_clip, truth_arrays
 from talkies.stage.figure import Figure
 from talkies.stage.footage import single_thread
 from talkies.stage.identity import Identity
@@ -38,6 +38,7 @@ class ShardJob:
     Attributes:
         folder: Where. set_name: Of which set. number: Of the shard. clips: In the whole set.
         assets: Asset pack folder or "". texture: Texels of a face. speech_cache: Folder, or "".
+        size: (height, width) in pixels, or None for the set's own.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class ShardJob:
     assets: str = ""
     texture: int = 512
     speech_cache: str = ""
+    size: tuple[int, int] | None = None
 
     @property
     def path(self) -> Path:
@@ -55,7 +57,7 @@ class ShardJob:
 
 def write_set(
     folder: Path, set_name: str, clips: int | None = None, *, assets: str = "", texture: int = 512, workers: int = 1,
-    speech_cache: str = "",
+    speech_cache: str = "", size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[int, int]]:  # fmt: skip
     """Makes a set; shards that exist are kept.
 
@@ -63,25 +65,27 @@ def write_set(
         folder: Made if missing. set_name: One of `SETS`. clips: How many, or the set's own number.
         assets: Folder of an asset pack, or "". texture: Texels of a face's picture.
         workers: Processes, one thread each. speech_cache: Folder for utterances, or "".
+        size: (height, width) in pixels, even, 32 to 2048; None: the set's own.
 
     Yields:
         (shards done, shards in all) after each.
 
     Raises:
-        InputError: No such set, no clips, or the folder holds a set made with other settings.
+        InputError: No such set, no clips, an impossible size, or the folder holds a set made with other settings.
     """
     if set_name not in SETS:
         raise InputError(f"There is no set {set_name}.", f"Choose one of {', '.join(SETS)}.")
+    spec = _sized(SETS[set_name], size)
     count = SETS[set_name].clips if clips is None else clips
     if count < 1:
         raise InputError(f"{count} clips are no set.", "Ask for at least one.")
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, set_name, {
-        "format": FORMAT, "version": VERSION, "set": asdict(SETS[set_name]), "clips": count,
+        "format": FORMAT, "version": VERSION, "set": asdict(spec), "clips": count,
         "assets": Path(assets).name if assets else "", "texture": texture, "clips_per_shard": CLIPS_PER_SHARD,
     })  # fmt: skip
     total = -(-count // CLIPS_PER_SHARD)
-    jobs = [ShardJob(folder, set_name, k, count, assets, texture, speech_cache) for k in range(total)]
+    jobs = [ShardJob(folder, set_name, k, count, assets, texture, speech_cache, size) for k in range(total)]
     missing = [job for job in jobs if not job.path.exists()]
     done = total - len(missing)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
@@ -92,6 +96,15 @@ def write_set(
     _finish(folder, set_name, count)
     if not missing:
         yield total, total
+
+
+def _sized(spec: SetSpec, size: tuple[int, int] | None) -> SetSpec:
+    if size is None:
+        return spec
+    height, width = size
+    if height % 2 or width % 2 or not 32 <= min(size) <= max(size) <= 2048:
+        raise InputError(f"Clips of {width}x{height} pixels cannot be made.", "Choose even sides of 32 to 2048 pixels.")
+    return replace(spec, height=height, width=width)
 
 
 def make_shard(job: ShardJob) -> None:
@@ -112,7 +125,8 @@ def make_shard(job: ShardJob) -> None:
     cache = Path(job.speech_cache) if job.speech_cache else None
     first = job.number * CLIPS_PER_SHARD
     last = min(first + CLIPS_PER_SHARD, job.clips)
-    plans = (plan_clip(SETS[job.set_name], index, CLIPS_PER_SHARD) for index in range(first, last))
+    spec = _sized(SETS[job.set_name], job.size)
+    plans = (plan_clip(spec, index, CLIPS_PER_SHARD) for index in range(first, last))
     write_shard(job.path, (members(make_clip(plan, figure, pack, cache)) for plan in plans))
 
 
