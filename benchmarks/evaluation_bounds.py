@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from talkies.evaluation.expert import ExpertScorer
+from talkies.evaluation.lips import lip_reports
 from talkies.evaluation.runner import shifted
 from talkies.evaluation.sample import Observation
 from talkies.evaluation.sets import read_stage
@@ -32,9 +33,10 @@ def main() -> None:
     asked = parser.parse_args()
     scorers: tuple[SyncScorer, ...] = (CurveScorer(), ExpertScorer())
     found: dict[str, dict[str, list[float]]] = {scorer.name: {} for scorer in scorers}
+    found["lips"] = {}
     seconds, frames, before = 0.0, 0, None
     for sample in read_stage(asked.sets, asked.name, limit=asked.limit):
-        began = time.perf_counter()
+        began = time.process_time()
         seen = Observation(sample)
         if seen.lost:
             print(f"{sample.key}: lost {', '.join(seen.lost)}")
@@ -56,12 +58,16 @@ def main() -> None:
                 _note(table, "shuffled: in step", list(np.abs(other.offsets[~np.isnan(other.offsets)]) <= 1))
                 _note(table, "shuffled: accuracy", [other.accuracy])
         before = sample.people
-        seconds += time.perf_counter() - began
+        for report in lip_reports(seen):
+            _note(found["lips"], "r with the truth", [report.r])
+            _note(found["lips"], "closed on p b m", [report.closed_on_bilabials])
+            _note(found["lips"], "closed in silence", [report.closed_in_silence])
+        seconds += time.process_time() - began
         frames += seen.size[0]
     for scorer, table in found.items():
         for name, values in table.items():
             print(f"{scorer:<11} {name:<22} {np.mean(values):7.3f}  n={len(values)}")
-    print(f"{seconds:.1f} s for {frames} frames")
+    print(f"{seconds:.1f} s of processor time for {frames} frames")
 
 
 def _note(table: dict[str, list[float]], name: str, values: list[float]) -> None:

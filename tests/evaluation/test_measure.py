@@ -11,11 +11,12 @@ from scipy.ndimage import gaussian_filter
 
 from evaluation_cases import Filmed
 from talkies.domain.errors import InputError
+from talkies.domain.face_units import FACE_UNITS
 from talkies.evaluation.faces import ArrayVideo, track_faces
 from talkies.evaluation.lips import lip_reports
 from talkies.evaluation.metric import choose, metrics
 from talkies.evaluation.metrics.drift import DRIFT
-from talkies.evaluation.metrics.efid import EFID
+from talkies.evaluation.metrics.efid import EFID, UnitExpression
 from talkies.evaluation.mouth import measured_mouth, true_mouth
 from talkies.evaluation.protocols import halves, protocol
 from talkies.evaluation.runner import measure_all, measure_one, shifted
@@ -181,3 +182,15 @@ def test_every_metric_says_what_it_is() -> None:
     with pytest.raises(InputError, match="no metric beauty"):
         choose("beauty")
     assert {metric.name for metric in choose("all")[1]} == set(set_metrics())
+
+
+def test_face_units_follow_what_faces_do(filmed: Filmed, seen: Observation) -> None:
+    found = [UnitExpression().coefficients(seen, k) for k in range(2)]
+    for k, units in enumerate(found):
+        assert units.shape == (len(filmed.frames), 52) and 0 <= units.min() <= units.max() <= 1
+        assert np.corrcoef(units[:, FACE_UNITS.index("jawOpen")], filmed.moves[k])[0, 1] > 0.8
+        assert (units[:, FACE_UNITS.index("tongueOut")] == 0).all()
+    assert distance(found, found) == pytest.approx(0, abs=1e-6)
+    calmer = [[units.mean(0) + share * (units - units.mean(0)) for units in found] for share in (0.7, 0.0)]
+    apart = [0.0, *(distance(made, found) for made in calmer)]
+    assert apart == sorted(apart) and apart[1] > 1e-4

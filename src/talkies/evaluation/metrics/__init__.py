@@ -6,7 +6,7 @@ from talkies.evaluation.metric import Metric
 from talkies.evaluation.metrics.binding import BINDING
 from talkies.evaluation.metrics.cost import COST
 from talkies.evaluation.metrics.drift import DRIFT
-from talkies.evaluation.metrics.efid import EFID
+from talkies.evaluation.metrics.efid import EFID, EFID_UNITS
 from talkies.evaluation.metrics.fid import FID
 from talkies.evaluation.metrics.fvd import FVD
 from talkies.evaluation.metrics.identity import IDENTITY
@@ -16,4 +16,4 @@ from talkies.evaluation.metrics.syncnet import SYNC
 from talkies.evaluation.set_metric import SetMetric
 
 ALL: tuple[Metric, ...] = (BINDING, LIP_TRUTH, STAGE_SYNC, SYNC, IDENTITY, DRIFT, COST)
-ALL_OF_SETS: tuple[SetMetric, ...] = (FID, FVD, EFID)
+ALL_OF_SETS: tuple[SetMetric, ...] = (FID, FVD, EFID, EFID_UNITS)
