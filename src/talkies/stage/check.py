@@ -16,6 +16,7 @@ from talkies.domain.errors import InputError
 from talkies.media.people import find_faces
 from talkies.media.shards import decode_video, read_clips
 from talkies.stage.background import Background
+from talkies.stage.show import find_shards
 
 BILABIALS = ("P", "B", "M")
 #: Lips closer than this share of the face's height count as closed.
@@ -82,14 +83,14 @@ def check(folder: Path, frames: int = 500, seed: int = 0, name: str = "") -> Fin
 
 
 def _count(folder: Path, name: str) -> int:
-    shards = sorted(folder.glob(f"{name}*.tar"))
+    shards = find_shards(folder, name)
     if shards:
         return sum(sum(1 for _ in read_clips(shard)) for shard in shards)
     return sum(1 for _ in folder.glob(f"{name}*.npy"))
 
 
 def _filmed(folder: Path, name: str) -> Iterator[_Filmed]:
-    shards = sorted(folder.glob(f"{name}*.tar"))
+    shards = find_shards(folder, name)
     for shard in shards:
         for clip in read_clips(shard):
             with np.load(io.BytesIO(clip["npz"]), allow_pickle=False) as labels:

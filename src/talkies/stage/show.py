@@ -51,8 +51,13 @@ def find_clips(folder: Path, limit: int, name: str = "") -> list[Shown]:
     return shown
 
 
+def find_shards(folder: Path, name: str = "") -> list[Path]:
+    """Shards of a folder whose names begin so, in order; not what a stopped run left half-written."""
+    return sorted(path for path in folder.glob(f"{name}*.tar") if not path.name.startswith("."))
+
+
 def _clips(folder: Path, name: str) -> Iterator[Shown]:
-    shards = sorted(folder.glob(f"{name}*.tar"))
+    shards = find_shards(folder, name)
     for shard in shards:
         for clip in read_clips(shard):
             manifest = json.loads(clip["json"])
