@@ -210,6 +210,6 @@ def check(
     typer.echo(f"faces found: {100 * found.found / found.faces:.1f} % of {found.faces}, {found.extra} false")
     if found.closures:
         typer.echo(f"lips closed on p, b, m: {100 * found.closed / found.closures:.1f} % of {found.closures}")
-    if found.speaking:
+    if found.speaking > 0 and found.silent >= 0:  # both are there: not NaN
         ratio = 100 * found.silent / found.speaking
         typer.echo(f"lip opening of silent people: {ratio:.2f} % of that of speakers")

@@ -33,6 +33,7 @@ class Findings:
         faces: Faces looked for. found: Of these, found by the detector. extra: Detections where nobody is.
         closures: Centres of p, b and m in view. closed: Of these, with closed lips.
         speaking: Mean lip opening of people who speak, as a share of the face's height. silent: Of people who do not.
+            NaN where there are none.
     """
 
     faces: int
@@ -78,7 +79,7 @@ def check(folder: Path, frames: int = 500, seed: int = 0, name: str = "") -> Fin
             lips += _closures(labels)
             spoke = len(labels["phone_labels"]) > 0
             openings[spoke].append(float(_relative_opening(labels).mean()))
-    means = {spoke: float(np.mean(values)) if values else 0.0 for spoke, values in openings.items()}
+    means = {spoke: float(np.mean(values)) if values else np.nan for spoke, values in openings.items()}
     return Findings(int(faces[0]), int(faces[1]), int(faces[2]), int(lips[0]), int(lips[1]), means[True], means[False])
 
 
