@@ -65,7 +65,7 @@ def main() -> None:
         seconds += time.process_time() - began
         frames += seen.size[0]
     for scorer, table in found.items():
-        for name, values in table.items():
+        for name, values in ((name, values) for name, values in table.items() if values):
             print(f"{scorer:<11} {name:<22} {np.mean(values):7.3f}  n={len(values)}")
     print(f"{seconds:.1f} s of processor time for {frames} frames")
 

@@ -141,9 +141,9 @@ def _show(result: Results) -> None:
         value = estimate(list(result.column(name).values()))
         if value.count:
             spread = f"  [{value.low:.3f}, {value.high:.3f}]" if value.count > 1 else ""
-            typer.echo(f"    {name:<24} {value.mean:8.3f}{spread}  n={value.count}")
+            typer.echo(f"    {name:<28} {value.mean:8.3f}{spread}  n={value.count}")
     for name, whole in result.whole.items():
-        typer.echo(f"    {name:<24} {'       -' if whole is None else f'{whole:8.3f}'}")
+        typer.echo(f"    {name:<28} {'       -' if whole is None else f'{whole:8.3f}'}")
     for row in failed[:20]:
         typer.echo(f"    {row.key}: {row.failure}")
     for note in result.notes:
@@ -195,7 +195,7 @@ def compare(
         difference = result.difference
         chance = "p -" if result.p != result.p else f"p {result.p_corrected:.3g}"
         typer.echo(
-            f"    {name:<24} {result.first:8.3f} -> {result.second:8.3f}  {difference.mean:+.3f} "
+            f"    {name:<28} {result.first:8.3f} -> {result.second:8.3f}  {difference.mean:+.3f} "
             f"[{difference.low:+.3f}, {difference.high:+.3f}]  {chance}  larger in {100 * result.effect:.0f} % "
             f"of {result.count}"
         )
