@@ -42,6 +42,10 @@ def test_a_script_becomes_a_plan(here: Path, material: Path, talkies: Talkies) -
     assert "ANN: turn-0.wav" in result.err
     assert "ANN: turn-2.wav" in result.err
     assert "Ben: turn-1.wav" in result.err
+    del fields["turns"]  # nobody need say anything in the file: the script does
+    (here / "duo.json").write_text(json.dumps(fields))
+    assert talkies("generate", "duo.json", "--script", "talk.txt", "-m", material / "model", "--plan").code == 0
+    assert "nobody speaks" in talkies("generate", "duo.json", "-m", material / "model", "--plan").err
 
 
 @pytest.mark.parametrize(

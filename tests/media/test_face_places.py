@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from talkies.media.face_places import face_places, find_places
+from talkies.media.face_places import all_places, face_places, find_landmarks
 
 
 @settings(max_examples=40, deadline=None)
@@ -26,5 +26,6 @@ def test_a_face_outside_covers_nothing() -> None:
 
 
 def test_no_face_no_place() -> None:
-    assert not find_places(Image.new("RGB", (64, 48), "grey"), 16).any()
-    assert find_places(Image.new("RGB", (64, 48), "grey"), 16).shape == (2, 3, 4)
+    points = find_landmarks(Image.new("RGB", (64, 48), "grey"))
+    assert points.shape == (0, 5, 2)
+    assert all_places(points, 3, 4, 16).shape == (2, 3, 4) and not all_places(points, 3, 4, 16).any()

@@ -94,14 +94,14 @@ def test_windows_agree_with_one_piece(norm: str) -> None:
     encoder = Wav2Vec2SpeechEncoder(tiny_config(norm)).eval()
     waveform = voice(16)
     whole = encoder.encode_speech(waveform, 400)
-    encoder.window_frames, encoder.piece_frames = 300, 150
+    encoder.whole_frames, encoder.piece_frames = 300, 150
     pieces = encoder.encode_speech(waveform, 400)
     assert (pieces - whole).abs().mean() < 0.02 * whole.abs().mean()
 
 
 def test_track_gives_the_same_frames_however_it_is_asked() -> None:
     encoder = Wav2Vec2SpeechEncoder(tiny_config()).eval()
-    encoder.window_frames, encoder.piece_frames = 150, 100
+    encoder.whole_frames, encoder.piece_frames = 150, 100
     waveform = voice(10)
     forward, backward = SpeechTrack(encoder, waveform, 260), SpeechTrack(encoder, waveform, 260)
     whole = encoder.encode_speech(waveform, 260)

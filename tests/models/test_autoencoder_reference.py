@@ -26,7 +26,6 @@ def tiny(components: int = 4) -> AutoencoderReference:
     model = AutoencoderReference(MOTION_CHANNELS + components, (8, 8, 16)).eval()
     basis = torch.linalg.qr(torch.randn(model.basis.shape[1], components)).Q.T
     model.basis.data.copy_(basis)
-    model.painter.out.weight.data.zero_()
     return model
 
 

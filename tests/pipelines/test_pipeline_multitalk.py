@@ -125,7 +125,8 @@ def test_saved_and_loaded(pipeline: MultiTalkPipeline, picture: Image.Image, tmp
     voices = [voice(0.4), voice(0.2, 1)]
     first = pipeline(picture, voices, PROMPT, generator=cpu_generator(0), **arguments).frames
     second = loaded(picture, voices, PROMPT, generator=cpu_generator(0), **arguments).frames
-    np.testing.assert_allclose(first, second, atol=1e-5)
+    # a fortieth of a grey level: sums round by how memory happens to lie, and noise looked up elsewhere shows it
+    np.testing.assert_allclose(first, second, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["dtype", "torch_dtype"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from talkies.cli.model_folder import ModelFolder
 from talkies.domain.clip import TEMPORAL_STRIDE, FrameSize
+from talkies.domain.motion_grid import area_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,7 @@ _EFFICIENCY = 0.5
 
 
 def expected_seconds(
-    model: ModelFolder, segments: SegmentPlan, size: FrameSize, steps: int, passes: int, speed: float
+    model: ModelFolder, segments: SegmentPlan, size: FrameSize, people: int, steps: int, passes: int, speed: float
 ) -> float:
     """About how long sampling takes, in seconds.
 
@@ -26,23 +27,27 @@ def expected_seconds(
         model: The model.
         segments: The video's segments.
         size: Of the frames.
+        people: In the picture.
         steps: Denoising steps per segment.
         passes: Network calls per step.
         speed: Of the device, in floating point operations a second, from `measure_speed`.
     """
     operations = 0.0
     for segment in segments.segments:
-        operations += steps * passes * _operations(model, tokens_of(model, size, segment.num_frames))
+        operations += steps * passes * _operations(model, tokens_of(model, size, people, segment.num_frames))
     return operations / (speed * _EFFICIENCY)
 
 
-def tokens_of(model: ModelFolder, size: FrameSize, frames: int) -> int:
-    """Video tokens of a clip of `frames` frames."""
-    side = model.size_multiple
-    return ((frames - 1) // TEMPORAL_STRIDE + 1) * (size.width // side) * (size.height // side)
+def tokens_of(model: ModelFolder, size: FrameSize, people: int, frames: int) -> int:
+    """Video tokens of a clip of `frames` frames; about, where faces decide how finely motion is generated."""
+    side, area = model.size_multiple, size.width * size.height
+    length = model.config("vae").get("face_length")
+    if isinstance(length, float | int):
+        area = round(area_of(people, length))
+    return ((frames - 1) // TEMPORAL_STRIDE + 1) * max(1, area // side**2)
 
 
-def activation_bytes_of(model: ModelFolder, segments: SegmentPlan, size: FrameSize) -> int:
+def activation_bytes_of(model: ModelFolder, segments: SegmentPlan, size: FrameSize, people: int) -> int:
     """Bytes of one forward pass of the longest segment; they do not grow with the video."""
     from talkies.runtime.profile import activation_bytes
 
@@ -51,7 +56,7 @@ def activation_bytes_of(model: ModelFolder, segments: SegmentPlan, size: FrameSi
     # Decoding holds the segment's frames a few times over, in float32.
     decoded = longest * size.width * size.height * 3 * 4 * 6
     ffn = model.number("transformer", "ffn_dim", 4 * hidden)
-    return max(activation_bytes(tokens_of(model, size, longest), hidden, ffn, "float32"), decoded)
+    return max(activation_bytes(tokens_of(model, size, people, longest), hidden, ffn, "float32"), decoded)
 
 
 def _hidden(model: ModelFolder) -> int:

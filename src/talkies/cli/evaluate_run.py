@@ -32,7 +32,7 @@ def generate_set(
     from talkies.evaluation.sets import RUNS, read_runs
     from talkies.media.shards import read_clips
 
-    shards = sorted(folder.glob(f"{name}*.tar"))
+    shards = sorted(path for path in folder.glob(f"{name}*.tar") if ".part" not in path.suffixes)
     if not shards:
         raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
     out.mkdir(parents=True, exist_ok=True)

@@ -195,7 +195,7 @@ def _conversation(
     from talkies.domain.errors import InputError
     from talkies.media.conversation_file import parse_conversation, resolve_paths, validate
 
-    base, folders = parse_conversation(path) if path is not None else (None, [])
+    base, folders = parse_conversation(path, scripted=script is not None) if path is not None else (None, [])
     if script is not None and voices:
         raise InputError("--script and --speaker exclude each other.", "A script's lines are spoken, not recorded.")
     fields: dict[str, Any] = (

@@ -147,9 +147,10 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
     sampling = settings.sampling(size)
     sampling.solver()
     passes = len(sampling.guider().branches)
-    runtime = _runtime(model, segments, size, device, options.machine)
+    people = len(scene.people)
+    runtime = _runtime(model, segments, size, people, device, options.machine)
     speed = measure_speed(device, getattr(torch, runtime.profile.dtype))
-    seconds = expected_seconds(model, segments, size, settings.num_inference_steps, passes, speed)
+    seconds = expected_seconds(model, segments, size, people, settings.num_inference_steps, passes, speed)
     return Plan(settings, size, segments, passes, runtime, seconds)
 
 
@@ -173,14 +174,14 @@ def _check_regions(scene: Scene, size: FrameSize, token: int) -> None:
 
 
 def _runtime(
-    model: ModelFolder, segments: SegmentPlan, size: FrameSize, device: Any, wanted: MachineOptions
+    model: ModelFolder, segments: SegmentPlan, size: FrameSize, people: int, device: Any, wanted: MachineOptions
 ) -> RuntimePlan:
     from talkies.runtime import profile
     from talkies.runtime.machine import detect_machine
 
     machine = detect_machine()
     vram = 0 if device.type == "cpu" else machine.free_vram
-    need = model.model_size(activation_bytes_of(model, segments, size))
+    need = model.model_size(activation_bytes_of(model, segments, size, people))
     planned = profile.plan(need, vram, machine.free_ram, str(device))
     changes: dict[str, Any] = {name: getattr(wanted, name) for name in _CHOICES if getattr(wanted, name) != "auto"}
     changes |= {"attention": wanted.attention, "compile": wanted.compile}

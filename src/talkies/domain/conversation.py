@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 #: More people than this in one picture are refused: their faces would be smaller than a token.
 MAX_SPEAKERS = 32
@@ -139,13 +139,14 @@ class Conversation(_Strict):
         return data
 
     @model_validator(mode="after")
-    def _consistent(self) -> Conversation:
+    def _consistent(self, info: ValidationInfo) -> Conversation:
         names = [unicodedata.normalize("NFC", speaker.name) for speaker in self.speakers]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two speakers are called {twice[0]!r}: names must differ")
         if isinstance(self.turns, str):
-            if not any(speaker.says_something for speaker in self.speakers):
+            scripted = bool(info.context and info.context.get("scripted"))  # a script will say what is said
+            if not scripted and not any(speaker.says_something for speaker in self.speakers):
                 raise ValueError(
                     "nobody speaks: give at least one speaker an audio file, since it sets the video's length"
                 )

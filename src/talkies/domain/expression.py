@@ -30,3 +30,6 @@ EXPRESSION: dict[str, dict[str, float]] = {
 }  # fmt: skip
 #: These happen at the mouth; the others at the eyes.
 AT_MOUTH = ("open", "jaw", "round", "wide", "lower", "press")
+#: What a face does at rest belongs to the person and its mood: a smile and narrow eyes in a picture stay when the film
+#: begins.
+KEPT = ("wide", "brow", "blink")

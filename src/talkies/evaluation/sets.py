@@ -45,7 +45,7 @@ def read_stage(folder: Path, name: str = "", videos: Path | None = None, limit: 
     Raises:
         InputError: There are no shards.
     """
-    shards = sorted(folder.glob(f"{name}*.tar"))
+    shards = sorted(path for path in folder.glob(f"{name}*.tar") if ".part" not in path.suffixes)
     if not shards:
         raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
     runs = read_runs(videos)

@@ -46,11 +46,12 @@ def read_conversation(path: Path) -> Conversation:
     return resolve_paths(conversation, folders)
 
 
-def parse_conversation(path: Path) -> tuple[Conversation, list[Path]]:
+def parse_conversation(path: Path, scripted: bool = False) -> tuple[Conversation, list[Path]]:
     """A conversation with its paths as written, and the folders in which they are to be looked for.
 
     Relative paths are looked for beside the file; those of the authors' format also in the folders above it and in the
-    current one, since their program is started from its repository's root.
+    current one, since their program is started from its repository's root. `scripted`: somebody else will say what is
+    said, so the file need not.
 
     Raises:
         InputError: As `read_conversation`, but no file named in it is touched.
@@ -61,16 +62,17 @@ def parse_conversation(path: Path) -> tuple[Conversation, list[Path]]:
             official = from_official(data)
         except InputError as error:
             raise InputError(f"{path.name}: {error.args[0]}", error.hint) from None
-        return validate(official, path.name), [path.parent, *path.resolve().parent.parents, Path.cwd()]
-    return validate(data, path.name), [path.parent]
+        return validate(official, path.name, scripted), [path.parent, *path.resolve().parent.parents, Path.cwd()]
+    return validate(data, path.name, scripted), [path.parent]
 
 
-def validate(data: Any, where: str) -> Conversation:
+def validate(data: Any, where: str, scripted: bool = False) -> Conversation:
     """Checks decoded fields.
 
     Args:
         data: What the file or the request holds.
         where: Its name, for the message.
+        scripted: Nobody need say anything yet.
 
     Raises:
         InputError: Names the first wrong field and what is wrong with it.
@@ -80,7 +82,7 @@ def validate(data: Any, where: str) -> Conversation:
             f"{where} does not hold a conversation.", "It starts with fields such as image: and speakers:."
         )
     try:
-        return Conversation.model_validate(data)
+        return Conversation.model_validate(data, context={"scripted": scripted})
     except ValidationError as error:
         raise InputError(f"{where}: {_first_problem(error)}", _hint(error)) from None
 

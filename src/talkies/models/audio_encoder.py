@@ -50,7 +50,7 @@ class SpeechEncoder(Protocol):
 class RangeSpeechEncoder(SpeechEncoder, Protocol):
     """A speech encoder that can encode a part of a track as it sounds within the whole."""
 
-    window_frames: int
+    whole_frames: int
     """Tracks up to this length are encoded in one piece."""
     piece_frames: int
     """Longer ones are asked for in pieces of this length, each encoded with context on either side."""
@@ -78,14 +78,14 @@ class ChannelStatistics:
 class Wav2Vec2SpeechEncoder(Wav2Vec2Model):
     """wav2vec2 that gives features at the video's frame rate; loads any wav2vec2 folder in transformers' layout.
 
-    Tracks up to ``window_frames`` (60 s) go through the transformer in one piece: exactly the authors' features. Longer
+    Tracks up to ``whole_frames`` (60 s) go through the transformer in one piece: exactly the authors' features. Longer
     ones go in overlapping windows of that length, of which the middle 40 s are used; the convolutions and their
     normalisation over time stay those of the whole track. Memory does not grow with the track, but for the result.
     """
 
     sampling_rate = 16_000
     fps = 25
-    window_frames = 1500
+    whole_frames = 1500
     piece_frames = 1000
     slice_frames = 250
     """Frames the convolutions see at a time: their activations are large, 6.5 MB per second in wav2vec2-base."""
@@ -116,7 +116,7 @@ class Wav2Vec2SpeechEncoder(Wav2Vec2Model):
             InputError: The waveform is empty, not one-dimensional or not finite.
         """
         statistics = self.track_statistics(waveform, num_frames)
-        step = self.piece_frames if num_frames > self.window_frames else num_frames
+        step = self.piece_frames if num_frames > self.whole_frames else num_frames
         pieces = [
             self.encode_range(waveform, num_frames, start, min(start + step, num_frames), statistics)
             for start in range(0, num_frames, step)
@@ -159,12 +159,12 @@ class Wav2Vec2SpeechEncoder(Wav2Vec2Model):
     ) -> Tensor:
         """Frames ``start`` to ``stop`` of ``encode_speech``, ``[stop - start, S, C]``.
 
-        Up to ``window_frames`` frames with their context are held at once: ask for the same ranges to get the same
+        Up to ``whole_frames`` frames with their context are held at once: ask for the same ranges to get the same
         features, since a window's edges see less context.
         """
         samples = _Samples(waveform, num_frames, self.sampling_rate // self.fps)
-        whole = num_frames <= self.window_frames
-        context = (self.window_frames - self.piece_frames) // 2
+        whole = num_frames <= self.whole_frames
+        context = (self.whole_frames - self.piece_frames) // 2
         first = 0 if whole else max(start - context, 0)
         last = num_frames if whole else min(stop + context, num_frames)
         features = torch.cat(
@@ -248,7 +248,7 @@ class SpeechTrack:
 
     kept_pieces = 2
     """Neighbouring pieces held at once: a segment may lie across their border."""
-    window_frames = 1500
+    whole_frames = 1500
     piece_frames = 1000
     """For encoders that do not say: tracks up to the first go in one piece, longer ones in pieces of the second."""
     context_frames = 50
@@ -260,7 +260,7 @@ class SpeechTrack:
         self._pieces: OrderedDict[int, Tensor] = OrderedDict()
         self._statistics: Any = None
         sizes = encoder if isinstance(encoder, RangeSpeechEncoder) else self
-        self._step = num_frames if num_frames <= sizes.window_frames else sizes.piece_frames
+        self._step = num_frames if num_frames <= sizes.whole_frames else sizes.piece_frames
 
     def frames(self, start: int, stop: int) -> Tensor:
         """Features of frames ``start`` to ``stop`` of the video, ``[stop - start, S, C]`` float32 on the CPU."""

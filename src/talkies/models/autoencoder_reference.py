@@ -8,11 +8,10 @@ Its latents are motion first, picture last:
    learns speech once and not anew for every mouth;
 3. what is left after warping the reference by the flow, in a few principal components.
 
-A network, the painter, draws each frame from the reference, its flow and its expression: it moves lips by a finer flow
-and paints what no flow can bring (teeth, lids). It is trained with the third part faded out at random, so that a
-video model need not get it right; zeros in the second part mean "as in the reference". Identity, colour and background
-come from the reference by construction, for a film of any length. Four frames share one latent frame; the first frame
-has one of its own (4n+1).
+Frames are the reference moved by the flow, plus the third part; faces are drawn by a painter (`face_painter`) that
+takes the head's motion from the flow, and lips and lids from the expression. Where latents speak of no face (zeros in
+the second part) the picture is only moved. Identity, colour and background come from the reference by construction, for
+a film of any length. Four frames share one latent frame; the first frame has one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019), LIA (ICLR 2022) and LivePortrait (2024) animate one picture by
 sparse motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """
@@ -32,7 +31,19 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from talkies.domain.errors import MissingDependencyError
-from talkies.domain.expression import EXPRESSION
+from talkies.domain.expression import AT_MOUTH, EXPRESSION
+from talkies.models.face_painter import (
+    FacePainter,
+    face_frames,
+    grid,
+    head_motion,
+    inverse,
+    leaning,
+    look_up,
+    oval,
+    transform,
+    turn,
+)
 
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
 CELL = 16  # pixels to a latent cell
@@ -41,6 +52,7 @@ FLOW_UNIT = 8.0  # pixels
 PLACES = 2  # how much of a cell is mouth, and how much is eyes
 EXPRESSIONS = len(EXPRESSION)
 FACE_CHANNELS = EXPRESSIONS * FRAMES + PLACES  # then: each frame's expression, and where the face is
+MOUTHS = tuple(0 if name in AT_MOUTH else 1 for name in EXPRESSION)  # which place each expression is at
 MOTION_CHANNELS = FLOW_CHANNELS + FACE_CHANNELS
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
@@ -51,71 +63,6 @@ class DecodedFrames(BaseOutput):
 
     sample: Tensor
     flow: Tensor | None = None
-
-
-def _convolution(channels_in: int, channels_out: int, side: int, stride: int = 1) -> nn.Conv2d:
-    """Begins with the gain that a ReLU behind it takes away: lips are small, and a small signal learns late."""
-    layer = nn.Conv2d(channels_in, channels_out, side, stride, padding=0 if stride > 1 else side // 2)
-    nn.init.kaiming_normal_(layer.weight)
-    return layer
-
-
-class FaceBlock(nn.Module):
-    """Two 3x3 convolutions around a skip; in between, features are scaled and shifted by what the face does there."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = _convolution(channels, channels, 3), _convolution(channels, channels, 3)
-        self.face = nn.Conv2d(EXPRESSIONS + PLACES, 2 * channels, 1)
-        with torch.no_grad():
-            self.conv2.weight *= 0.3
-
-    def forward(self, x: Tensor, face: Tensor) -> Tensor:
-        scale, shift = self.face(face).chunk(2, 1)
-        return x + self.conv2(F.relu(self.conv1(x) * (1 + scale) + shift))
-
-
-class Painter(nn.Module):
-    """Draws one frame better than the linear part does. Starts as next to no change."""
-
-    def __init__(self, widths: tuple[int, int, int]) -> None:
-        super().__init__()
-        fine, middle, coarse = widths
-        self.fine_in, self.fine_block = _convolution(2 * 3 * 16, fine, 3), FaceBlock(fine)
-        self.middle_in, self.middle_block = _convolution(fine, middle, 2, 2), FaceBlock(middle)
-        self.coarse_in, self.coarse_block1 = _convolution(middle, coarse, 2, 2), FaceBlock(coarse)
-        self.coarse_block2 = FaceBlock(coarse)
-        self.to_middle, self.middle_join = nn.ConvTranspose2d(coarse, middle, 2, 2), _convolution(2 * middle, middle, 1)
-        self.middle_out = FaceBlock(middle)
-        self.to_fine, self.fine_join = nn.ConvTranspose2d(middle, fine, 2, 2), _convolution(2 * fine, fine, 1)
-        self.fine_out = FaceBlock(fine)
-        self.out = nn.Conv2d(fine, 2 + 3 * 16, 3, padding=1)
-        with torch.no_grad():
-            self.out.weight *= 0.05
-            self.out.bias.zero_()  # type: ignore[union-attr]
-
-    def forward(self, moved: Tensor, left: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
-        """A finer flow and paint.
-
-        Args:
-            moved: The reference warped by the coarse flow, `[N, 3, H, W]`.
-            left: What the components add to it, `[N, 3, H, W]`.
-            face: Expression times place, and place, `[N, 10, h, w]`.
-
-        Returns:
-            Flow to add `[N, 2, H, W]` in pixels, and colours to add `[N, 3, H, W]`.
-        """
-        dtype = self.out.weight.dtype
-        x = F.pixel_unshuffle(torch.cat([moved, left], 1), 4).to(dtype).contiguous(memory_format=torch.channels_last)
-        face = face.to(dtype)
-        at_middle, at_fine = _enlarge(face, 2), _enlarge(face, 4)
-        fine = self.fine_block(F.relu(self.fine_in(x)), at_fine)
-        middle = self.middle_block(F.relu(self.middle_in(fine)), at_middle)
-        h = self.coarse_block2(self.coarse_block1(F.relu(self.coarse_in(middle)), face), face)
-        h = self.middle_out(F.relu(self.middle_join(torch.cat([self.to_middle(h), middle], 1))), at_middle)
-        h = self.fine_out(F.relu(self.fine_join(torch.cat([self.to_fine(h), fine], 1))), at_fine)
-        out = self.out(h).float()
-        return _enlarge(out[:, :2] * 4, 4), F.pixel_shuffle(out[:, 2:], 4)
 
 
 def _enlarge(x: Tensor, factor: int) -> Tensor:
@@ -157,6 +104,26 @@ def split_faces(channels: Tensor) -> Tensor:
     """The inverse of `join_faces`, place repeated: `[N, 34, h, w]` -> `[N, 4, 10, h, w]`."""
     expression = channels[:, :-PLACES].unflatten(1, (FRAMES, EXPRESSIONS))
     return torch.cat([expression, channels[:, None, -PLACES:].expand(-1, FRAMES, -1, -1, -1)], 2)
+
+
+def resized(frames: Tensor, H: int, W: int) -> Tensor:
+    """`[..., h, w]` at another size: averaged where smaller, bilinear where larger."""
+    h, w = frames.shape[-2:]
+    if (h, w) == (H, W):
+        return frames
+    flat = frames.reshape(-1, 1, h, w)
+    if h * w > H * W:
+        flat = F.interpolate(flat, (H, W), mode="area")
+    else:
+        flat = F.interpolate(flat, (H, W), mode="bilinear", align_corners=False)
+    return flat.reshape(*frames.shape[:-2], H, W)
+
+
+def resized_flow(flow: Tensor, H: int, W: int) -> Tensor:
+    """`[B, 2, ..., h, w]` at another size, in pixels of that."""
+    h, w = flow.shape[-2:]
+    ratio = flow.new_tensor([W / w, H / h]).view(2, *[1] * (flow.ndim - 2))
+    return resized(flow, H, W) * ratio if (h, w) != (H, W) else flow
 
 
 def _in_groups(film: Tensor) -> Tensor:
@@ -204,7 +171,8 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 class AutoencoderReference(ModelMixin, ConfigMixin):
-    """Reference-conditioned video autoencoder: 16x in space, 4x in time.
+    """Reference-conditioned video autoencoder: 4x in time; in space 16x at the size at which motion happens, which may
+    be smaller than the frames: motion is smooth, and detail comes from the reference, as sharp as that is.
 
     Latent channels: 8 of flow, 34 of expression (`join_faces`), then the coordinates of what is left after warping in a
     fixed basis of `16 x 16 x 4` blocks (principal components over talking faces). Nothing of it is learnt but the
@@ -213,7 +181,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
 
     Args:
         latent_channels: Channels of the latents, `z`.
-        widths: Channels of the painter's convolutions at 1/4, 1/8 and 1/16 of the resolution.
+        widths: Channels of the painter's convolutions (`FacePainter`).
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
             `AutoencoderKLWan`); the pipeline normalises by them.
         coring: `decode` takes this much off the size of every component's coordinate: what a video model leaves of its
@@ -221,18 +189,24 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         flow_coring: The same for the flow, in pixels: still grounds stay still.
         flow_smoothing: `decode` averages the flow over so many frames (odd; triangular weights; 1 for none): latent
             frames are drawn apart from each other, and heads would jerk from one to the next.
+        lip_gain: Faces are drawn with this many times the latents' expressions at the mouth: what a painter trained on
+            the mean of what may be seen takes off.
+        face_length: From between the eyes to the mouth, in pixels, at the size at which the video model knows faces;
+            the pipeline chooses the latents' grid by it (`motion_grid`). None: a cell to 16 pixels of the frame.
     """
 
     @register_to_config
     def __init__(
         self,
         latent_channels: int = MOTION_CHANNELS + 22,
-        widths: tuple[int, int, int] = (64, 96, 160),
+        widths: tuple[int, int, int] = (48, 96, 160),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
         coring: float = 0.0,
         flow_coring: float = 0.0,
         flow_smoothing: int = 1,
+        lip_gain: float = 1.0,
+        face_length: float | None = None,
         scale_factor_spatial: int = CELL,
         scale_factor_temporal: int = FRAMES,
         requires_reference: bool = True,
@@ -240,32 +214,37 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         super().__init__()
         block = 3 * FRAMES * CELL**2
         self.basis = nn.Parameter(torch.zeros(latent_channels - MOTION_CHANNELS, block), requires_grad=False)
-        self.painter = Painter(widths)
+        self.painter = FacePainter(widths)
 
-    def encode(self, x: Tensor, reference: Tensor, flow: Tensor | None = None) -> AutoencoderKLOutput:
+    def encode(
+        self, x: Tensor, reference: Tensor, flow: Tensor | None = None, cells: tuple[int, int] | None = None
+    ) -> AutoencoderKLOutput:
         """Latents of a film relative to its reference frame.
 
         Args:
-            x: `[B, 3, F, H, W]` in [-1, 1], F = 4n+1, H and W multiples of 16.
+            x: `[B, 3, F, H, W]` in [-1, 1], F = 4n+1.
             reference: `[B, 3, H, W]` in [-1, 1].
             flow: From each frame to the reference, `[B, 2, F, H, W]` in pixels, as `decode` returns it; by default it
                 is measured (OpenCV's DIS).
+            cells: Rows and columns of the latents, h and w; by default a cell to 16 pixels.
 
         Returns:
-            `latent_dist` over `[B, z, n+1, H/16, W/16]`.
+            `latent_dist` over `[B, z, n+1, h, w]`.
 
         Raises:
-            ValueError: F is not 4n+1, or a side is no multiple of 16.
+            ValueError: F is not 4n+1, or without `cells` a side is no multiple of 16.
             ImportError: The flow has to be measured and OpenCV is not installed.
         """
         B, _, frames, H, W = x.shape
         if frames % FRAMES != 1:
             raise ValueError(f"a film of {frames} frames cannot be encoded: their number must be 4n+1")
-        self._check_size(H, W)
+        h, w = self._cells(H, W) if cells is None else cells
+        x, reference = resized(x, h * CELL, w * CELL), resized(reference, h * CELL, w * CELL)
         if flow is None:
             films = zip(x, reference, strict=True)
             flow = torch.stack([measure_flow(film.transpose(0, 1), still) for film, still in films])
             flow = flow.transpose(1, 2)  # [B, 2, F, H, W]
+        flow = resized_flow(flow, h * CELL, w * CELL)
         still = reference.repeat_interleave(frames // FRAMES + 1, 0)
         mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1))
         mean = mean.unflatten(0, (B, -1)).transpose(1, 2)  # [B, z, T, h, w]
@@ -303,14 +282,88 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         blocks = torch.einsum("kb,nkhw->nbhw", self.basis.float(), z[:, MOTION_CHANNELS:].float())
         return F.pixel_shuffle(blocks, CELL).unflatten(1, (FRAMES, 3))
 
-    def decode_groups(self, z: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames `[N, 4, 3, H, W]` and their flow to the reference `[N, 4, 2, H, W]`, of `z [N, c, h, w]`."""
-        flow, moved, left = coarse_flow(z), self.warped(z, reference), self.components(z)
-        faces = split_faces(z[:, FLOW_CHANNELS:MOTION_CHANNELS])
-        finer, paint = self.painter(moved.flatten(0, 1), left.flatten(0, 1), faces.flatten(0, 1))
-        flow = flow.flatten(0, 1) + finer
-        frames = warp(reference.float().repeat_interleave(FRAMES, 0), flow) + left.flatten(0, 1) + paint
+    def decode_groups(
+        self, z: Tensor, reference: Tensor, points: Tensor | None = None, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Four frames of every latent frame.
+
+        Args:
+            z: `[N, c, h, w]`.
+            reference: `[N, 3, H, W]`, of any size.
+            points: Landmarks of the reference's faces, `[N, n, 5, 2]` in pixels: two eyes, nose, two corners of the
+                mouth; rows of zeros are no face. Without them faces are moved, but do nothing.
+            seen: What the faces of the reference do, `[N, 8]`, where it is known; else it is read.
+
+        Returns:
+            Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
+        """
+        (H, W), (h, w) = reference.shape[-2:], z.shape[-2:]
+        reference = reference.float()
+        small = resized(reference, h * CELL, w * CELL).repeat_interleave(FRAMES, 0)
+        here = torch.stack(grid(h * CELL, w * CELL, small))
+        source = here + coarse_flow(z).flatten(0, 1)
+        left, paint = self.components(z).flatten(0, 1), torch.zeros_like(small[:, :1].expand(-1, 4, -1, -1))
+        if points is not None:
+            points = points.float() * points.new_tensor([w * CELL / W, h * CELL / H])
+            for k in range(points.shape[1]):
+                source, left, paint = self._draw_face(z, small, points[:, k], seen, source, left, paint)
+        flow = resized_flow(source - here, H, W)
+        left, paint = resized(left, H, W), resized(paint, H, W)
+        frames = look_up(reference.repeat_interleave(FRAMES, 0), torch.stack(grid(H, W, flow)) + flow)
+        frames = (frames + left) * (1 - paint[:, 3:]) + paint[:, :3]
         return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
+
+    def _draw_face(
+        self, z: Tensor, still: Tensor, points: Tensor, seen: Tensor | None, source: Tensor, left: Tensor, paint: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One face of every picture: where its pixels come from, what is left of components there, and paint."""
+        frames = face_frames(points)  # [N, 2, 3]
+        known = frames.abs().sum((1, 2)) > 0
+        frames = torch.where(known[:, None, None], frames, torch.eye(2, 3, device=frames.device))
+        expression, presence, motion, beside = self.read_face(z, frames)
+        presence = presence * known
+        gain = [1.0 if place else self.config.lip_gain for place in MOUTHS]
+        expression = expression * expression.new_tensor(gain)
+        square = self.painter.squares(still[::FRAMES], frames)
+        if seen is None:
+            seen = self.painter.at_rest(self.painter.reader(square.to(self.painter.out.weight.dtype)).float())
+        return self._place_face(frames, expression, presence, motion, beside, square, seen, source, left, paint)
+
+    def _place_face(
+        self, frames: Tensor, expression: Tensor, presence: Tensor, motion: Tensor, beside: Tensor, square: Tensor,
+        seen: Tensor, source: Tensor, left: Tensor, paint: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        square, seen = square.repeat_interleave(FRAMES, 0), seen.repeat_interleave(FRAMES, 0)
+        frames, presence = frames.repeat_interleave(FRAMES, 0), presence.repeat_interleave(FRAMES, 0)
+        flow, drawn = self.painter(square, expression.flatten(0, 1), seen, beside.flatten(0, 1))
+        x, y = grid(source.shape[-2], source.shape[-1], source)
+        moved = transform(motion.flatten(0, 1), x, y)  # the head's motion alone
+        places = transform(frames, moved[:, 0], moved[:, 1])  # where every pixel lies in the face's square
+        share = oval(places) * presence[:, None, None, None]
+        at = look_up(torch.cat([flow, drawn], 1), places, "zeros")
+        back = turn(inverse(frames), at[:, :2])
+        source = torch.lerp(source, moved + back, share)
+        return source, left * (1 - share), torch.lerp(paint, at[:, 2:], share)
+
+    def read_face(self, z: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What latents say of one face: expression `[N, 4, 8]`, whether they speak of it `[N]`, how the head has moved,
+        `[N, 4, 2, 3]`, and what flow there is beside `[N, 4, 18]`."""
+        h, w = z.shape[-2:]
+        x, y = grid(h, w, z)
+        inside = oval(transform(frames, x * CELL, y * CELL))[:, 0]  # [N, h, w]
+        faces = split_faces(z[:, FLOW_CHANNELS:MOTION_CHANNELS].float())
+        place = faces[:, 0, EXPRESSIONS:].clamp_min(0) * (F.max_pool2d(inside[:, None], 3, 1, 1) > 0)  # [N, 2, h, w]
+        weight = place[:, list(MOUTHS)]  # [N, 8, h, w]
+        size = weight.square().sum((2, 3)).clamp_min(1e-3)
+        expression = (faces[:, :, :EXPRESSIONS] * weight[:, None]).sum((3, 4)) / size[:, None]
+        length = frames[:, :, 0].norm(dim=1).reciprocal() * 32.0  # from between the eyes to the mouth, in pixels
+        expected = 1.15 * (length / CELL).square()  # the mouth's place covers so many cells
+        presence = (2 * place[:, 0].sum((1, 2)) / expected - 0.5).clamp(0, 1)
+        flow = z[:, :FLOW_CHANNELS].float().unflatten(1, (FRAMES, 2)) * FLOW_UNIT
+        counted = (inside + 1e-4) * (1 - 0.7 * place[:, 0].clamp(max=1))
+        motion = head_motion(flow.flatten(0, 1), counted.repeat_interleave(FRAMES, 0), CELL)
+        beside = leaning(flow.flatten(0, 1), motion, frames.repeat_interleave(FRAMES, 0), CELL)
+        return expression, presence, motion.unflatten(0, (-1, FRAMES)), beside.unflatten(0, (-1, FRAMES))
 
     @property
     def reference_channels(self) -> int:
@@ -322,25 +375,29 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
 
         Args:
             reference: `[B, 3, H, W]` in [-1, 1].
-            places: Shares of mouth and eyes in every cell, `[B, 2, H/16, W/16]` (`talkies.media.face_places`);
-                without them there is no face.
+            places: Shares of mouth and eyes in every cell, `[B, 2, h, w]` (`talkies.media.face_places`); without them
+                there is no face, and a cell to 16 pixels.
 
         Returns:
-            `[B, 50, H/16, W/16]`, of a spread near one.
+            `[B, 50, h, w]`, of a spread near one.
         """
-        self._check_size(*reference.shape[-2:])
-        small = F.pixel_unshuffle(F.avg_pool2d(reference.float(), CELL // THUMBNAIL), THUMBNAIL)  # [B, 48, h, w]
+        h, w = self._cells(*reference.shape[-2:]) if places is None else places.shape[-2:]
+        reference = resized(reference.float(), h * CELL, w * CELL)
+        small = F.pixel_unshuffle(F.avg_pool2d(reference, CELL // THUMBNAIL), THUMBNAIL)  # [B, 48, h, w]
         if places is None:
-            places = reference.new_zeros(len(reference), PLACES, *small.shape[2:])
+            places = reference.new_zeros(len(reference), PLACES, h, w)
         return torch.cat([places.float(), small * 2], 1)
 
-    def decode(self, z: Tensor, reference: Tensor, return_dict: bool = True) -> DecodedFrames | tuple[Tensor]:
+    def decode(
+        self, z: Tensor, reference: Tensor, points: Tensor | None = None, return_dict: bool = True
+    ) -> DecodedFrames | tuple[Tensor]:
         """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
         decoding the whole.
 
         Args:
             z: `[B, z, T, h, w]`; latent frame 0 gives one video frame, every other four.
-            reference: `[B, 3, H, W]` in [-1, 1].
+            reference: `[B, 3, H, W]` in [-1, 1], of any size; the film has the same.
+            points: Landmarks of its faces, as of `decode_groups` (`talkies.media.face_places`).
 
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
@@ -358,14 +415,16 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         frames, flows = [], []
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            drawn, _ = self.decode_groups(z[:, :, k], reference)
+            drawn, _ = self.decode_groups(z[:, :, k], reference, points)
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
-            flows.append(coarse_flow(z[:, :, k])[:, :shown])
+            flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
+            flows.append(resized_flow(flow, *reference.shape[-2:]))
         sample = torch.cat(frames, 1).transpose(1, 2).clamp(-1, 1)
         if not return_dict:
             return (sample,)
-        return DecodedFrames(sample=sample, flow=torch.cat(flows, 1).transpose(1, 2))
+        return DecodedFrames(sample=sample, flow=torch.cat(flows, 2))
 
-    def _check_size(self, H: int, W: int) -> None:
+    def _cells(self, H: int, W: int) -> tuple[int, int]:
         if H % CELL or W % CELL:
             raise ValueError(f"{W}x{H} cannot be encoded: both sides must be multiples of {CELL}")
+        return H // CELL, W // CELL

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from talkies.domain.clip import TEMPORAL_STRIDE
-from talkies.media.face_places import find_places
+from talkies.domain.motion_grid import area_of, motion_grid
+from talkies.media.face_places import all_places, find_landmarks
 from talkies.sampling.rollout import Clip, Condition, Conditioning
 
 MASK_CHANNELS = TEMPORAL_STRIDE
@@ -92,10 +93,24 @@ class WanConditioning:
         return Clip(sample.float().clamp(-1, 1).cpu())
 
 
-def _places(reference: Tensor, cell: int) -> Tensor:
-    """Where faces are, as found in the reference frames `[B, 3, H, W]`: `[B, 2, h, w]`."""
+def _landmarks(reference: Tensor) -> Tensor:
+    """Faces found in the reference frames `[B, 3, H, W]`: `[B, n, 5, 2]` in pixels, zeros where one shows fewer."""
     pixels = ((reference + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    return torch.stack([torch.from_numpy(find_places(Image.fromarray(each), cell)) for each in pixels])
+    found = [torch.from_numpy(find_landmarks(Image.fromarray(each))) for each in pixels]
+    return torch.nn.utils.rnn.pad_sequence(found, batch_first=True)
+
+
+def _motion_grid(vae: Any, reference: Tensor, faces: Tensor) -> tuple[int, int]:
+    """Rows and columns of the latents: such that faces `[B, n, 5, 2]` are as large as the model knows them."""
+    H, W = reference.shape[-2:]
+    cell, length = vae.config.scale_factor_spatial, vae.config.get("face_length")
+    if length is None:
+        return H // cell, W // cell
+    found = (faces[:, :, 3:].mean(2) - faces[:, :, :2].mean(2)).norm(dim=-1).flatten()
+    found = found[found > 0]
+    known = area_of(faces.shape[1], length)
+    scale = (known / (H * W)) ** 0.5 if not len(found) else length / float(found.median())
+    return motion_grid(W, H, cell, scale, 0.4 * known, 1.6 * known)
 
 
 class ReferenceConditioning:
@@ -119,18 +134,28 @@ class ReferenceConditioning:
         frame = self.reference[:, :, None]
         self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
         self._vae_reference = self.reference.to(vae.device)
-        places = _places(self.reference, vae.config.scale_factor_spatial).to(vae.device)  # [B, 2, h, w]
-        features = vae.encode_reference(self._vae_reference, places)
+        found = _landmarks(self.reference)
+        rows, columns = self._cells = _motion_grid(vae, self.reference, found)
+        H, W = self.reference.shape[-2:]
+        cell = vae.config.scale_factor_spatial
+        small = found * torch.tensor([columns * cell / W, rows * cell / H])
+        places = [
+            torch.from_numpy(all_places(faces[faces.any(2).any(1)].numpy(), rows, columns, cell)) for faces in small
+        ]
+        self._faces = found.to(vae.device)  # [B, n, 5, 2]
+        features = vae.encode_reference(self._vae_reference, torch.stack(places).to(vae.device))
         self._features = features.float().to(device)  # [B, c_ref, h, w]
 
     def latent_shape(self, latent_frames: int) -> tuple[int, int, int, int]:
         """``(z, T, h, w)``."""
-        return self._vae.config.latent_channels, latent_frames, *self._features.shape[-2:]
+        return self._vae.config.latent_channels, latent_frames, *self._cells
 
     def encode(self, clip: Clip) -> Tensor:
         """``[B, z, T, h, w]``, unit scale."""
         flow = None if clip.flow is None else clip.flow.to(self._vae_device)
-        posterior = self._vae.encode(clip.frames.to(self._vae_device), self._vae_reference, flow).latent_dist
+        posterior = self._vae.encode(
+            clip.frames.to(self._vae_device), self._vae_reference, flow, self._cells
+        ).latent_dist
         return self._scale.to_unit(posterior.mode().to(self.reference.device))
 
     def prepare(self, given: Clip, latent_frames: int, known: Tensor | None = None) -> Condition:
@@ -142,7 +167,8 @@ class ReferenceConditioning:
 
     def decode(self, latents: Tensor) -> Clip:
         """4(T-1)+1 frames, and the flow they were warped with."""
-        decoded = self._vae.decode(self._scale.from_unit(latents).to(self._vae_device), self._vae_reference)
+        latents = self._scale.from_unit(latents).to(self._vae_device)
+        decoded = self._vae.decode(latents, self._vae_reference, self._faces)
         return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 

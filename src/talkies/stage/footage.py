@@ -23,7 +23,7 @@ from talkies.stage.figure import Figure
 from talkies.stage.identity import Identity
 from talkies.stage.light import Light
 from talkies.stage.motion import Role
-from talkies.stage.renderer import Placement, Truth, render
+from talkies.stage.renderer import Placement, Truth, face_mesh, render
 from talkies.stage.tracks import Track, listen, speak
 from talkies.stage.voices import Register
 
@@ -39,12 +39,13 @@ LABELS: dict[str, str] = {
     "face_box": "[F, 4] float32, x0 y0 x1 y1",
     "head_pose": "[F, 3] float32, yaw pitch roll in degrees towards the camera",
     "points": "[F, 8, 2] float32, eyes, nose, mouth corners, upper and lower lip, chin",
+    "face_mesh": "[F, V, 3] float32, x y distance of the face's vertices (talkies.stage.landmarks)",
     "waveform": "[F * 640] int16, 16 kHz mono",
     "phone_labels": "[P] str, ARPAbet and SIL",
     "phone_times": "[P, 2] float32, seconds from the first frame",
     "meta": "JSON text: seeds, role, voice, words, identity, camera, light, placement",
 }
-VERSION = 1
+VERSION = 2
 _SILENT_EVERY = 4
 _SEEDS_PER_PERSON = 256
 
@@ -124,12 +125,13 @@ def _film_take(folder: Path, figure: Figure, take: int, settings: FootageSetting
     light = Light.sample(rng)
     size = (settings.height, settings.width)
     frames, truth = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
+    mesh = face_mesh(figure, track.performance, camera, size, placement)
     meta = {
         "person": seed, "take": take, "split": figure.identity.split, "role": track.role, "voice_id": track.voice_id,
         "text": track.text, "identity": asdict(figure.identity), "camera": asdict(camera), "light": asdict(light),
         "placement": asdict(placement), "partner_direction_deg": partner,
     }  # fmt: skip
-    _write(_path(folder, seed, take), frames, track, truth, json.dumps(meta))
+    _write(_path(folder, seed, take), frames, track, truth, mesh, json.dumps(meta))
 
 
 def perform_take(identity: Identity, take: int, frames: int, partner: float) -> Track:
@@ -157,13 +159,14 @@ def _path(folder: Path, seed: int, take: int) -> Path:
     return folder / f"person-{seed:07d}-take-{take:02d}.npy"
 
 
-def _write(path: Path, frames: np.ndarray, track: Track, truth: Truth, meta: str) -> None:
+def _write(path: Path, frames: np.ndarray, track: Track, truth: Truth, mesh: np.ndarray, meta: str) -> None:
     performance = track.performance
     labels: dict[str, np.ndarray] = {
         "face_units": performance.face_units,
         "head": performance.head,
         "gaze": performance.gaze,
         **truth.arrays(),
+        "face_mesh": mesh,
         "waveform": np.rint(np.clip(track.waveform, -1, 1) * 32767).astype(np.int16),
         "phone_labels": np.array([phone.label for phone in track.phones], dtype="<U4"),
         "phone_times": np.array([(phone.start, phone.end) for phone in track.phones], np.float32).reshape(-1, 2),

@@ -216,6 +216,24 @@ def measure(figure: Figure, pose: Pose, camera: Camera, size: tuple[int, int]) -
     }
 
 
+def face_mesh(
+    figure: Figure, performance: Performance, camera: Camera, size: tuple[int, int], placement: Placement = Placement()
+) -> Array:
+    """Where the face's vertices (`landmarks().face`) are in every frame of a performance; arguments as of `render`.
+
+    Returns:
+        `[F, V, 3]` float32: pixel x, pixel y, distance from the camera in decimetres.
+    """
+    height, width = size
+    view, focal = camera.view(), np.float32(camera.focal(height))
+    vertices = figure.vertex_of[landmarks().face]
+    mesh = np.empty((len(performance), len(vertices), 3), np.float32)
+    for frame in range(len(performance)):
+        pose = figure.pose(performance, frame, placement.position, placement.yaw)
+        geometry.project(pose.points[vertices], view, focal, np.float32(width / 2), np.float32(height / 2), mesh[frame])
+    return mesh
+
+
 def _gap(upper: Array, lower: Array, up: Array) -> float:
     """How far the lowest of `upper [n, 2]` is above the highest of `lower [m, 2]`, at least 0."""
     return max(0.0, float((upper @ up).min() - (lower @ up).max()))

@@ -288,7 +288,7 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
         if material[11] > 0:  # single strands have turned grey
             grey = _faded(lattice, u * fx * _F(4.1) + _F(11), v * fy * _F(0.8), fx * span * _F(4.1))
             grey = grey * _F(0.7) + fine * _F(0.3)
-            grey = _F(0.55) * _step(_F(0.85) - material[11], _F(1.25) - material[11], grey)
+            grey = _F(0.5) * _step(_F(0.5) - material[11], _F(1.5) - material[11], grey)
             r += (_F(0.16) - r) * grey
             g += (_F(0.155) - g) * grey
             b += (_F(0.15) - b) * grey

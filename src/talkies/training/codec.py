@@ -2,11 +2,10 @@
 
     talkies nano codec runs/recipes/codec.yaml
 
-The latents come first, in seconds: a flow, and a basis of principal components (`fit_basis`). What is trained is the
-refiner that turns their drawing into a picture, and the reference encoder. Loss: weighted Charbonnier on pixels and on
-their gradients, the mouth and the face counting more; latents are noised, as a generator's would be; a linear probe at
-the mouth predicts the face units from latents and reference features, so that the features tell the transformer what
-the lips of the reference do.
+The latents come first, in seconds: a flow, the faces' expressions, and a basis of principal components (`fit_basis`).
+Then, in minutes, the flow fields by which faces move (`face_basis`). What is trained is the painter of faces. Loss:
+weighted Charbonnier on pixels and on their gradients, the mouth and the face counting more; the squared error of what
+is read of the reference's face. Latents are noised, as a generator's would be.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ from talkies.models.autoencoder_reference import (
     PLACES,
     AutoencoderReference,
 )
+from talkies.models.face_painter import face_frames
 from talkies.training.composites import Composer, Composite, Track, find_tracks
+from talkies.training.face_basis import fit_face_basis
 from talkies.training.muon import ConvMuon
 from talkies.training.optim import load_state_tensors, set_rates, state_tensors
 
@@ -60,10 +61,11 @@ class CodecRecipe(BaseModel):
     threads: int = 1
     mouth_weight: float = 10.0
     face_weight: float = 2.0
-    flow_weight: float = Field(0.02, description="Of the squared error of the finer flow at faces, per pixel squared.")
+    reader_weight: float = Field(0.02, description="Of the squared error of what is read of the reference's face.")
     start: Path | None = Field(None, description="A frozen codec to go on from: its basis is kept, so latents are too.")
+    face_draws: int = Field(1200, description="Composites from which the flow fields of faces are fitted.")
+    told_truth: float = Field(0.3, description="Share of draws that are told what the reference's face does.")
     basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
-    still: float = Field(0.08, description="Share of draws that show the reference, with nothing known of the face.")
     without_components: float = Field(0.5, description="Share of draws without components; else faded at random.")
     latent_noise: float = Field(0.2, description="Most noise on latents in training, in their own spread.")
     ema: float = 0.999
@@ -80,6 +82,8 @@ class Batch:
     weight: Tensor  # [N, 4, 1, S, S]
     faces: Tensor  # [N, 4, 10, S/16, S/16]
     flow: Tensor  # [N, 4, 2, S, S]
+    points: Tensor  # [N, 1, 5, 2]
+    expression: Tensor  # [N, 5, 8]
 
 
 def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> Batch:
@@ -96,7 +100,8 @@ def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(draw, name) for draw in draws]).astype(np.float32))
 
-    return Batch(stack("group"), stack("reference"), torch.from_numpy(weight), stack("faces"), stack("flow"))
+    names = ("faces", "flow", "points", "expression")
+    return Batch(stack("group"), stack("reference"), torch.from_numpy(weight), *(stack(name) for name in names))
 
 
 def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -> Tensor:
@@ -196,8 +201,6 @@ class CodecTrainer:
     def _loss(self, batch: Batch) -> Tensor:
         recipe = self.recipe
         with torch.no_grad():
-            still = torch.rand(len(batch.group)) < recipe.still
-            batch.group[still], batch.flow[still], batch.faces[still] = batch.reference[still, None], 0.0, 0.0
             z = self.model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
             strength = recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
             kept = torch.rand(len(z), 1, 1, 1) * (torch.rand(len(z), 1, 1, 1) > recipe.without_components)
@@ -206,12 +209,14 @@ class CodecTrainer:
             flow = flow + torch.randn_like(flow) * strength * flow.std() * 0.5
             face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
+        painter, truth = self.model.painter, batch.expression[:, 4]
         with torch.autocast("cpu", torch.bfloat16):
-            decoded, found = self.model.decode_groups(torch.cat([flow, face, rest], 1), batch.reference)
-        missed = (found - batch.flow).square().sum(2, keepdim=True).clamp(max=64.0)
-        at_face = (batch.weight > 1).float()
-        flow_error = (missed * at_face).sum() / at_face.sum().clamp_min(1)
-        return reconstruction_loss(decoded, batch) + recipe.flow_weight * flow_error
+            seen = painter.reader(painter.squares(batch.reference, face_frames(batch.points[:, 0])))
+            told = torch.where(torch.rand(len(truth), 1) < recipe.told_truth, truth, painter.at_rest(seen.detach()))
+            z = torch.cat([flow, face, rest], 1)
+            decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told)
+        misread = (painter.at_rest(seen.float()) - truth).square().mean()
+        return reconstruction_loss(decoded, batch) + recipe.reader_weight * misread
 
     def _set_learning_rate(self) -> None:
         recipe = self.recipe
@@ -240,30 +245,46 @@ class CodecTrainer:
         recipe.output.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().contiguous() for k, v in self.parameters.items()}
         state |= {f"ema.{k}": v.contiguous() for k, v in self.ema.items()}
-        state["basis"] = self.model.basis.detach()
+        state |= {k: v.detach().contiguous() for k, v in self.model.named_parameters() if not v.requires_grad}
         optimizer = state_tensors(self.optimizers, self.parameters)
         state |= {f"optimizer.{k}": v.contiguous() for k, v in optimizer.items()}
         partial = recipe.output / "state.safetensors.part"
         save_file(state, partial, {"step": str(self.step), "seconds": str(self.seconds)})
         partial.rename(recipe.output / "state.safetensors")
 
+    def _begin(self) -> None:
+        """The latents' basis and the faces' flow fields: computed, or those of an earlier codec where they fit."""
+        composer, start = Composer(self.training, self.recipe.crop), self.recipe.start
+        if start is not None:
+            known = load_file(start / "diffusion_pytorch_model.safetensors")
+            own = self.model.state_dict()
+            self.model.load_state_dict(
+                {
+                    k: v.float() if k in own and v.shape == own[k].shape else own[k]
+                    for k, v in (own | known).items()
+                    if k in own
+                }
+            )
+        else:
+            fit_basis(self.model, composer, self.recipe.basis_draws, np.random.default_rng(self.recipe.seed))
+        if not self.model.painter.basis.any():
+            self.say("fitting the flow fields of faces")
+            fit_face_basis(self.model, composer, self.recipe.face_draws, np.random.default_rng(self.recipe.seed))
+        self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
+
     def _resume(self) -> None:
         path = self.recipe.output / "state.safetensors"
-        if not path.exists() and self.recipe.start is not None:
-            source = AutoencoderReference.from_pretrained(self.recipe.start, torch_dtype=torch.float32)
-            self.model.load_state_dict(source.state_dict())
-            self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
-            return
         if not path.exists():
-            composer = Composer(self.training, self.recipe.crop)
-            fit_basis(self.model, composer, self.recipe.basis_draws, np.random.default_rng(self.recipe.seed))
+            self._begin()
             return
         state = load_file(path)
         with safe_open(path, "pt") as file:
             about = file.metadata()
         self.step, self.seconds = int(about["step"]), float(about["seconds"])
         with torch.no_grad():
-            self.model.basis.copy_(state["basis"])
+            for name, frozen in self.model.named_parameters():
+                if not frozen.requires_grad:
+                    frozen.copy_(state[name])
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
                 self.ema[name].copy_(state[f"ema.{name}"])
@@ -285,7 +306,7 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
         with torch.autocast("cpu", torch.bfloat16):
             z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
             motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
-            shown = [model.decode_groups(part, batch.reference)[0].clamp(-1, 1) for part in (z, motion)]
+            shown = [model.decode_groups(part, batch.reference, batch.points)[0].clamp(-1, 1) for part in (z, motion)]
         for row, picture in enumerate((*shown, batch.reference[:, None].expand_as(shown[0]))):
             error = ((picture - batch.group) / 2).pow(2).mean(2, keepdim=True)
             sums[row] += float(error.sum()), float((error * inside).sum())

@@ -1,6 +1,6 @@
 """Endless composites for the codec: one performer's track over another background, moved, recoloured, degraded.
 
-Every draw is a crop with one person: four consecutive frames, a reference frame from elsewhere in the same track, and
+Every draw is a crop with one person: four frames, a reference frame from elsewhere in the same track, and
 where the mouth and the face are. All of it is a function of the generator's state.
 """
 
@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.domain.expression import AT_MOUTH, EXPRESSION, KEPT
 from talkies.models.autoencoder_reference import CELL, measure_flow
-from talkies.training.faces import face_maps, move_points
+from talkies.training.faces import detected, expressions, face_maps, move_points
 
 Array = NDArray[Any]
 
@@ -45,6 +46,11 @@ class Track:
         with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
             return {name: labels[name] for name in ("mouth_box", "face_box", "points", "face_units")}
 
+    def mesh(self, times: Sequence[int]) -> Array:
+        """Where the face's vertices are at some frames, `[n, V, 3]`: x, y in pixels, distance."""
+        with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
+            return np.asarray(labels["face_mesh"][list(times)])
+
 
 def find_tracks(folder: Path) -> list[Track]:
     """All tracks below a folder, in the order of their names.
@@ -67,7 +73,10 @@ class Composite:
     mouth: Array  # [4, 4]
     face: Array  # [4, 4]
     faces: Array  # [4, 10, S/16, S/16]: `face_maps`
-    flow: Array  # [4, 2, S, S]: an optical flow from each frame to the reference, a hint for training
+    flow: Array  # [4, 2, S, S]: an optical flow from each frame to the reference
+    points: Array  # [1, 5, 2]: landmarks of the reference as a detector might give them
+    expression: Array  # [5, 8]: of the frames and of the reference
+    mesh: Array  # [5, V, 3]: the face's vertices, x y in pixels of the crop, then their distance; V may be 0
 
 
 class Composer:
@@ -84,13 +93,14 @@ class Composer:
         bank = np.random.default_rng(7)
         self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
 
-    def draw(self, rng: np.random.Generator) -> Composite:
-        """One composite; the generator decides everything."""
+    def draw(self, rng: np.random.Generator, mesh: bool = False) -> Composite:
+        """One composite; the generator decides everything. `mesh`: with the face's vertices."""
         track = self.tracks[int(rng.integers(len(self.tracks)))]
         count, _, width = track.frames.shape[:3]
-        start = int(rng.integers(0, count - 4))
-        moving = not (self.augment and rng.random() < 0.12)  # else a still group, as latent frame 0 is
-        times = [start + (k if moving else 0) for k in range(4)] + [int(rng.integers(0, count))]
+        # frames further apart than a film's say more of a face in one draw; a step of 0 is a still, as latent frame 0
+        step = int(rng.choice([0, 1, 2, 4], p=[0.1, 0.3, 0.3, 0.3])) if self.augment else 1
+        start = int(rng.integers(0, max(1, count - 3 * step)))
+        times = [min(start + k * step, count - 1) for k in range(4)] + [int(rng.integers(0, count))]
         labels = track.labels
         flip = bool(self.augment and rng.random() < 0.5)
         frame = self._framing(labels["mouth_box"][times[4]], rng)
@@ -98,6 +108,7 @@ class Composer:
         camera = self._sway(rng, 0.6) if self.augment and rng.random() < 0.25 else np.zeros((5, 4))
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         ground = self._ground(background, rng)
+        vertices = track.mesh(times) if mesh else np.zeros((5, 0, 3), np.float32)
         pictures, mouths, faces, points = [], [], [], []
         for k, t in enumerate(times):
             body = frame @ _similarity(sway[k], width / 2)
@@ -115,6 +126,7 @@ class Composer:
             mouths.append(move_box(labels["mouth_box"][t], affine))
             faces.append(move_box(labels["face_box"][t], affine))
             points.append(move_points(labels["points"][t], affine))
+            vertices[k, :, :2] = move_points(vertices[k, :, :2], affine)
         film = np.stack(pictures) / 255
         if self.augment:
             film = degrade(recolour(film, rng), rng)
@@ -122,6 +134,7 @@ class Composer:
         if flip:
             film = film[:, :, ::-1]
             landmarks[..., 0] = self.size - landmarks[..., 0]
+            vertices[..., 0] = self.size - vertices[..., 0]
             mouth, face = (
                 np.stack([self.size - b[:, 2], b[:, 1], self.size - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
             )
@@ -130,7 +143,10 @@ class Composer:
         flow = measure_flow(frames[:4], frames[4]).numpy()
         cells = self.size // CELL
         maps = face_maps(labels["face_units"][times[:4]], landmarks[:4], cells, cells)
-        return Composite(film[:4], film[4], mouth[:4], face[:4], maps, flow)
+        units = expressions(labels["face_units"][times])
+        maps, units = _since_the_reference(maps, units)
+        found = detected(landmarks[4:], rng)[:, :5] if self.augment else landmarks[4:, :5]
+        return Composite(film[:4], film[4], mouth[:4], face[:4], maps, flow, found, units, vertices)
 
     def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""
@@ -157,6 +173,17 @@ class Composer:
         side = int(rng.integers(self.size // 2, background.shape[0] - 1)) if self.augment else self.size
         y, x = rng.integers(0, background.shape[0] - side, 2)
         return cv2.resize(background[y : y + side, x : x + side], (self.size, self.size), interpolation=cv2.INTER_AREA)
+
+
+def _since_the_reference(maps: Array, units: Array) -> tuple[Array, Array]:
+    """What a face keeps of the reference, like a smile, is told as what was added since: maps `[4, 10, h, w]`, and
+    expressions `[5, 8]`, the reference's last."""
+    maps, units = maps.copy(), units.copy()
+    for k, name in enumerate(EXPRESSION):
+        if name in KEPT:
+            maps[:, k] -= units[4, k] * maps[:, len(EXPRESSION) + (name not in AT_MOUTH)]
+            units[:, k] -= units[4, k]
+    return maps, units
 
 
 def _similarity(motion: Array, centre: float) -> Array:

@@ -1,4 +1,4 @@
-"""Expression maps from labels: what `AutoencoderReference`'s reader learns to see, and what latents are made of."""
+"""Expression maps from labels: what latents are made of, and what the painter of faces is told."""
 
 from __future__ import annotations
 
