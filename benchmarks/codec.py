@@ -6,7 +6,8 @@ For composites of the tracks of a folder (`talkies stage tracks --first 1000000`
 by the flow of the latents, with components, and painted with and without them. PSNR in dB over everything and in mouth
 boxes. `--lips`: so many talking tracks re-made from their first frame and the labels' expression, without components;
 their lips as an independent face mesh sees them, against the same mesh on the film itself and against the labels.
-`--film`: footage re-made from its first frame, 33 frames from three places, nothing taken off the latents.
+`--film`: footage re-made from its first frame, 33 frames from three places. Latents are drawn as they are: nothing is
+taken off them, and lips are not exaggerated.
 """
 
 from __future__ import annotations
@@ -97,7 +98,6 @@ def _bytes(frames: Tensor) -> np.ndarray:
 def footage(codec: AutoencoderReference, path: Path, side: int = 208) -> None:
     with av.open(str(path)) as file:
         frames = list(file.decode(video=0))
-    codec.register_to_config(coring=0.0, flow_coring=0.0, flow_smoothing=1)
     scale = side / min(frames[0].width, frames[0].height)
     width, height = (int(length * scale) // 16 * 16 for length in (frames[0].width, frames[0].height))
     for start in range(0, len(frames) - 33, max(1, (len(frames) - 34) // 2)):
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=48)
     arguments = parser.parse_args()
     codec = AutoencoderReference.from_pretrained(arguments.codec, torch_dtype=torch.float32).eval()
+    codec.register_to_config(coring=0.0, flow_coring=0.0, flow_smoothing=1, lip_gain=1.0)
     with torch.no_grad():
         composites(codec, arguments.tracks, arguments.draws)
         if arguments.lips:
