@@ -41,7 +41,7 @@ def steps(codec: AutoencoderReference, batch: Batch) -> dict[str, Tensor]:
         "flow and components": codec.warped(z, batch.reference) + codec.components(z),
         "flow, faces painted": codec.decode_groups(motion, batch.reference, batch.points)[0],
         "flow, faces painted, their expression in the reference known": codec.decode_groups(
-            motion, batch.reference, batch.points, batch.expression[:, 4]
+            motion, batch.reference, batch.points, batch.expression[:, 4:]
         )[0],
         "all, faces painted": codec.decode_groups(z, batch.reference, batch.points)[0],
     }

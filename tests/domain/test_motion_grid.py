@@ -17,11 +17,14 @@ def test_a_frame_as_in_training_is_taken_as_it_is() -> None:
 @given(st.integers(64, 4096), st.integers(64, 4096), st.floats(0.02, 20))
 def test_the_grid_keeps_proportions_and_bounds(width: int, height: int, scale: float) -> None:
     ratio = width / height
-    if not 1 / 3 < ratio < 3:
+    for people in (2, 32):
+        least, most = 0.4 * area_of(people, 31.0), 1.6 * area_of(people, 31.0)
+        rows, columns = motion_grid(width, height, 16, scale, least, most)
+        assert rows % 2 == columns % 2 == 0 and min(rows, columns) >= 2
+    if not 1 / 3 < ratio < 3:  # long strips cannot keep their proportions in pairs of cells
         return
     least, most = 0.4 * area_of(2, 31.0), 1.6 * area_of(2, 31.0)
     rows, columns = motion_grid(width, height, 16, scale, least, most)
-    assert rows % 2 == columns % 2 == 0
     assert 0.8 < (columns / rows) / ratio < 1.25
     assert 0.5 * least < rows * columns * 256 < 2 * most
 

@@ -9,7 +9,6 @@ import math
 _PAIR = 2
 #: A face a little larger or smaller than wanted is better than a picture out of proportion: weight of the latter.
 _PROPORTION = 3.0
-_LONGEST = 128
 
 
 #: Area of a frame per person, in squares of the distance from between the eyes to the mouth: what training showed.
@@ -38,7 +37,7 @@ def motion_grid(width: int, height: int, cell: int, scale: float, least: float, 
 
     def near(length: float) -> range:
         low = max(_PAIR, int(length * 0.75) // _PAIR * _PAIR)
-        return range(low, min(_LONGEST, math.ceil(length * 1.35)) + _PAIR, _PAIR)
+        return range(low, math.ceil(length * 1.35) + _PAIR, _PAIR)
 
     def misfit(size: tuple[int, int]) -> float:
         tall, wide = math.log(size[0] / rows), math.log(size[1] / columns)

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from talkies.domain.errors import MissingDependencyError
 from talkies.domain.expression import AT_MOUTH, EXPRESSION
 from talkies.models.face_painter import (
+    UNIT,
     FacePainter,
     face_frames,
     grid,
@@ -163,11 +164,14 @@ def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
     """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels), bilinearly."""
-    H, W = picture.shape[-2:]
-    y = torch.arange(H, device=flow.device, dtype=flow.dtype)[:, None]
-    x = torch.arange(W, device=flow.device, dtype=flow.dtype)[None]
-    grid = torch.stack([(x + flow[:, 0] + 0.5) * (2 / W) - 1, (y + flow[:, 1] + 0.5) * (2 / H) - 1], -1)
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return look_up(picture, torch.stack(grid(picture.shape[-2], picture.shape[-1], flow)) + flow)
+
+
+def _faces_or_none(points: Tensor) -> tuple[Tensor, Tensor]:
+    """`face_frames [N, 2, 3]` of landmarks `[N, 5, 2]` and which are faces, `[N]`; of the others something regular."""
+    frames = face_frames(points)
+    known = frames.abs().sum((1, 2)) > 0
+    return torch.where(known[:, None, None], frames, torch.eye(2, 3, device=frames.device)), known
 
 
 class AutoencoderReference(ModelMixin, ConfigMixin):
@@ -292,7 +296,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             reference: `[N, 3, H, W]`, of any size.
             points: Landmarks of the reference's faces, `[N, n, 5, 2]` in pixels: two eyes, nose, two corners of the
                 mouth; rows of zeros are no face. Without them faces are moved, but do nothing.
-            seen: What the faces of the reference do, `[N, 8]`, where it is known; else it is read.
+            seen: What those faces do, `[N, n, 8]`, as of `read_reference`, which is called without it.
 
         Returns:
             Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
@@ -300,50 +304,67 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         (H, W), (h, w) = reference.shape[-2:], z.shape[-2:]
         reference = reference.float()
         small = resized(reference, h * CELL, w * CELL).repeat_interleave(FRAMES, 0)
-        here = torch.stack(grid(h * CELL, w * CELL, small))
-        source = here + coarse_flow(z).flatten(0, 1)
+        flow = coarse_flow(z).flatten(0, 1)
         left, paint = self.components(z).flatten(0, 1), torch.zeros_like(small[:, :1].expand(-1, 4, -1, -1))
         if points is not None:
+            if seen is None:
+                seen = self.read_reference(reference, points, h, w)
             points = points.float() * points.new_tensor([w * CELL / W, h * CELL / H])
             for k in range(points.shape[1]):
-                source, left, paint = self._draw_face(z, small, points[:, k], seen, source, left, paint)
-        flow = resized_flow(source - here, H, W)
-        left, paint = resized(left, H, W), resized(paint, H, W)
-        frames = look_up(reference.repeat_interleave(FRAMES, 0), torch.stack(grid(H, W, flow)) + flow)
+                flow, left, paint = self._draw_face(z, small, points[:, k], seen[:, k], flow, left, paint)
+        flow, left, paint = resized_flow(flow, H, W), resized(left, H, W), resized(paint, H, W)
+        frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
         frames = (frames + left) * (1 - paint[:, 3:]) + paint[:, :3]
         return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
 
+    def read_reference(self, reference: Tensor, points: Tensor, h: int, w: int) -> Tensor:
+        """What the faces of a reference do, as far as it is to be undone: the same for all frames of a film.
+
+        Args:
+            reference: `[N, 3, H, W]` in [-1, 1], of any size.
+            points: As of `decode_groups`.
+            h, w: Rows and columns of the latents.
+
+        Returns:
+            `[N, n, 8]`.
+        """
+        H, W = reference.shape[-2:]
+        count, faces = points.shape[:2]
+        if not faces:
+            return reference.new_zeros(count, 0, EXPRESSIONS, dtype=torch.float32)
+        small = resized(reference.float(), h * CELL, w * CELL)
+        frames, _ = _faces_or_none((points.float() * points.new_tensor([w * CELL / W, h * CELL / H])).flatten(0, 1))
+        squares = self.painter.squares(small.repeat_interleave(faces, 0), frames)
+        seen = self.painter.reader(squares.to(self.painter.out.weight.dtype)).float()
+        return self.painter.at_rest(seen).unflatten(0, (count, faces))
+
     def _draw_face(
-        self, z: Tensor, still: Tensor, points: Tensor, seen: Tensor | None, source: Tensor, left: Tensor, paint: Tensor
+        self, z: Tensor, still: Tensor, points: Tensor, seen: Tensor, flow: Tensor, left: Tensor, paint: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One face of every picture: where its pixels come from, what is left of components there, and paint."""
-        frames = face_frames(points)  # [N, 2, 3]
-        known = frames.abs().sum((1, 2)) > 0
-        frames = torch.where(known[:, None, None], frames, torch.eye(2, 3, device=frames.device))
+        """One face of every picture: the flow with it, what is left of components, and paint."""
+        frames, known = _faces_or_none(points)
         expression, presence, motion, beside = self.read_face(z, frames)
         presence = presence * known
         gain = [1.0 if place else self.config.lip_gain for place in MOUTHS]
         expression = expression * expression.new_tensor(gain)
         square = self.painter.squares(still[::FRAMES], frames)
-        if seen is None:
-            seen = self.painter.at_rest(self.painter.reader(square.to(self.painter.out.weight.dtype)).float())
-        return self._place_face(frames, expression, presence, motion, beside, square, seen, source, left, paint)
+        return self._place_face(frames, expression, presence, motion, beside, square, seen, flow, left, paint)
 
     def _place_face(
         self, frames: Tensor, expression: Tensor, presence: Tensor, motion: Tensor, beside: Tensor, square: Tensor,
-        seen: Tensor, source: Tensor, left: Tensor, paint: Tensor,
+        seen: Tensor, flow: Tensor, left: Tensor, paint: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         square, seen = square.repeat_interleave(FRAMES, 0), seen.repeat_interleave(FRAMES, 0)
         frames, presence = frames.repeat_interleave(FRAMES, 0), presence.repeat_interleave(FRAMES, 0)
-        flow, drawn = self.painter(square, expression.flatten(0, 1), seen, beside.flatten(0, 1))
-        x, y = grid(source.shape[-2], source.shape[-1], source)
+        own, drawn = self.painter(square, expression.flatten(0, 1), seen, beside.flatten(0, 1))
+        x, y = grid(flow.shape[-2], flow.shape[-1], flow)
         moved = transform(motion.flatten(0, 1), x, y)  # the head's motion alone
         places = transform(frames, moved[:, 0], moved[:, 1])  # where every pixel lies in the face's square
         share = oval(places) * presence[:, None, None, None]
-        at = look_up(torch.cat([flow, drawn], 1), places, "zeros")
+        at = look_up(torch.cat([own, drawn], 1), places, "zeros")
         back = turn(inverse(frames), at[:, :2])
-        source = torch.lerp(source, moved + back, share)
-        return source, left * (1 - share), torch.lerp(paint, at[:, 2:], share)
+        flow = torch.lerp(flow, moved + back - torch.stack([x, y]), share)
+        return flow, left * (1 - share), torch.lerp(paint, at[:, 2:], share)
 
     def read_face(self, z: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What latents say of one face: expression `[N, 4, 8]`, whether they speak of it `[N]`, how the head has moved,
@@ -356,7 +377,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         weight = place[:, list(MOUTHS)]  # [N, 8, h, w]
         size = weight.square().sum((2, 3)).clamp_min(1e-3)
         expression = (faces[:, :, :EXPRESSIONS] * weight[:, None]).sum((3, 4)) / size[:, None]
-        length = frames[:, :, 0].norm(dim=1).reciprocal() * 32.0  # from between the eyes to the mouth, in pixels
+        length = frames[:, :, 0].norm(dim=1).reciprocal() * UNIT  # from between the eyes to the mouth, in pixels
         expected = 1.15 * (length / CELL).square()  # the mouth's place covers so many cells
         presence = (2 * place[:, 0].sum((1, 2)) / expected - 0.5).clamp(0, 1)
         flow = z[:, :FLOW_CHANNELS].float().unflatten(1, (FRAMES, 2)) * FLOW_UNIT
@@ -413,9 +434,10 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             1,
         )
         frames, flows = [], []
+        seen = None if points is None else self.read_reference(reference, points, *z.shape[-2:])
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            drawn, _ = self.decode_groups(z[:, :, k], reference, points)
+            drawn, _ = self.decode_groups(z[:, :, k], reference, points, seen)
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
             flows.append(resized_flow(flow, *reference.shape[-2:]))

@@ -31,7 +31,6 @@ SQUARE = 96  # pixels of a face's square
 UNIT = 32.0  # of them from between the eyes to the mouth
 MOUTH = (48.0, 56.0)  # where the mouth's middle lies in it (x, y)
 PATCH_X, PATCH_Y, PATCH = 16, 32, 64  # the part of it in which the network draws: mouth, chin and cheeks
-LANDMARKS = 5  # two eyes, nose, two corners of the mouth
 #: The face in its square: middle and half axes of an ellipse.
 _OVAL = (48.0, 46.0, 42.0, 46.0)
 _KEPT = tuple(name in KEPT for name in EXPRESSION)

@@ -36,8 +36,8 @@ from talkies.training.composites import Composer
 
 #: Faces are painted; of the components, in their spread, only what is large is kept: the rest are smudges where hair
 #: moves before a bright ground. In pixels of flow, 8 steps leave up to 0.3 on still grounds. With five frames of
-#: smoothing, consecutive frames of a photograph that talks differ by 0.23 grey levels within a latent frame and 0.36
-#: between two; without all this by 0.81 and 1.25.
+#: smoothing, consecutive frames of a photograph that talks differed by 0.23 grey levels within a latent frame and 0.36
+#: between two; without all this by 0.81 and 1.25 (the first version, with a coring of 0.12).
 CORING, FLOW_CORING, FLOW_SMOOTHING = 2.0, 0.15, 5
 #: On five films of `test-dual` a face mesh saw lips r, amplitude and error of 0.792, 0.467, 0.036 at 1; 0.800, 0.559,
 #: 0.032 at 1.25; 0.794, 0.627, 0.031 at 1.5; 0.788, 0.665, 0.030 at 1.75 (amplitude of the true films: 0.774).

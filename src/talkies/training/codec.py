@@ -33,7 +33,6 @@ from talkies.models.autoencoder_reference import (
     PLACES,
     AutoencoderReference,
 )
-from talkies.models.face_painter import face_frames
 from talkies.training.composites import Composer, Composite, Track, find_tracks
 from talkies.training.face_basis import fit_face_basis
 from talkies.training.muon import ConvMuon
@@ -209,13 +208,13 @@ class CodecTrainer:
             flow = flow + torch.randn_like(flow) * strength * flow.std() * 0.5
             face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
-        painter, truth = self.model.painter, batch.expression[:, 4]
+        truth = batch.expression[:, 4]
         with torch.autocast("cpu", torch.bfloat16):
-            seen = painter.reader(painter.squares(batch.reference, face_frames(batch.points[:, 0])))
-            told = torch.where(torch.rand(len(truth), 1) < recipe.told_truth, truth, painter.at_rest(seen.detach()))
+            seen = self.model.read_reference(batch.reference, batch.points, *z.shape[-2:])[:, 0]
+            told = torch.where(torch.rand(len(truth), 1) < recipe.told_truth, truth, seen.detach())
             z = torch.cat([flow, face, rest], 1)
-            decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told)
-        misread = (painter.at_rest(seen.float()) - truth).square().mean()
+            decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
+        misread = (seen - truth).square().mean()
         return reconstruction_loss(decoded, batch) + recipe.reader_weight * misread
 
     def _set_learning_rate(self) -> None:
@@ -258,13 +257,8 @@ class CodecTrainer:
         if start is not None:
             known = load_file(start / "diffusion_pytorch_model.safetensors")
             own = self.model.state_dict()
-            self.model.load_state_dict(
-                {
-                    k: v.float() if k in own and v.shape == own[k].shape else own[k]
-                    for k, v in (own | known).items()
-                    if k in own
-                }
-            )
+            fitting = {k: v.float() for k, v in known.items() if k in own and v.shape == own[k].shape}
+            self.model.load_state_dict(own | fitting)
         else:
             fit_basis(self.model, composer, self.recipe.basis_draws, np.random.default_rng(self.recipe.seed))
         if not self.model.painter.basis.any():
