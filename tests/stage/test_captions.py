@@ -16,6 +16,7 @@ from talkies.stage.captions import (
     hair_words,
     with_article,
 )
+from talkies.stage.corpus import STATEMENTS, Performer, caption_performers, draw_statements
 from talkies.stage.gestures import GESTURES
 from talkies.stage.motion import MOODS
 
@@ -59,6 +60,43 @@ def test_every_paraphrase_is_whole_and_names_every_gesture(scene, seed) -> None:
         named = {name for person in scene.people for name in person.gestures}
         for absent in {"wave", "shrug", "thumbs_up", "cross_arms", "raise_hand"} - named:
             assert GESTURE_KEYWORDS[absent] not in text
+
+
+def test_plans_are_kept_to() -> None:
+    """Short captions name moods and gestures, and nobody's clothes."""
+    person = PersonWords("male", 40, "short hair", "a red sweater", mood="annoyed", gestures=("nod",))
+    scene = SceneWords((person,), "in an office")
+    for seed in range(20):
+        (text,) = describe(scene, np.random.default_rng(seed), 1, (4,))
+        assert "nod" in text and "sweater" not in text
+
+
+def test_performers_filmed_one_by_one_are_described_together() -> None:
+    words = {"sex": "female", "age": 33.0, "hair": "long red hair", "wears": "a suit", "features": ["glasses"],
+             "mood": "happy", "role": "speaker", "gestures": []}  # fmt: skip
+    about = {"words": words, "light": {"name": "soft daylight"}}
+    other = {**about, "words": {**words, "sex": "male", "role": "listener"}}
+    texts = [
+        caption_performers([Performer(about, (2,), True), Performer(other, (), False)], np.random.default_rng(seed))
+        for seed in range(40)
+    ]
+    assert all("nod" in text for text in texts)
+    moods = [text for text in texts if "smiles" in text or "happy" in text or "cheerful" in text]
+    assert moods and not any("man" in m.split("smiles")[0].split(".")[-1].split("woman")[-1] for m in moods)
+
+
+def test_statements_hold_of_their_captions() -> None:
+    words = {"sex": "female", "age": 33.0, "hair": "long red hair", "wears": "a suit", "features": [],
+             "mood": "neutral", "role": "listener", "gestures": []}  # fmt: skip
+    about = {"words": words, "light": {"name": ""}}
+    for seed in range(30):
+        text, truth = draw_statements([about], np.random.default_rng(seed))
+        places = truth.reshape(3, len(STATEMENTS))
+        known = ~np.isnan(places[:, 0])
+        assert known.sum() in (1, 2, 3) and (np.isnan(places).all(1) == ~known).all()
+        for name, keyword in GESTURE_KEYWORDS.items():
+            assert (keyword in text) == bool(np.nanmax(places[:, STATEMENTS.index(name)])) or name == "turn"
+        assert not places[known][:, STATEMENTS.index("speaks")].any()
 
 
 def test_who_speaks_is_said() -> None:

@@ -86,6 +86,16 @@ def test_who_is_silent_keeps_the_lips_shut(seed, style, role) -> None:
     assert np.abs(parting(overheard)).max() < 1e-6
 
 
+def test_a_mood_begins_when_it_should() -> None:
+    smile = COLUMN["mouthSmileLeft"]
+    for onset in (0.5, 1.5):
+        style = Style(mood="happy", mood_onset=onset)
+        shown = perform(None, 75, np.random.default_rng(0), "idle", 0.0, style).face_units[:, smile]
+        assert shown[: int(25 * onset) - 2].max() < 0.02 and shown[int(25 * (onset + 0.6)) :].min() > 0.05
+    throughout = perform(None, 75, np.random.default_rng(0), "idle", 0.0, Style(mood="happy")).face_units[:, smile]
+    assert np.allclose(throughout[-10:], shown[-10:], atol=1e-4)
+
+
 def test_the_same_seed_moves_the_same() -> None:
     speech = babble(np.random.default_rng(1))
     first, second = (perform(speech, 50, np.random.default_rng(3), "speaker", 10.0) for _ in range(2))

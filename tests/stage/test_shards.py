@@ -17,10 +17,12 @@ from talkies.domain.manifest import ClipManifest
 from talkies.media.shards import read_clips
 from talkies.stage import clips as clips_module
 from talkies.stage import tracks
+from talkies.stage.captions import PersonWords
 from talkies.stage.check import check
 from talkies.stage.clips import SETS, SetSpec, make_clip, plan_clip
 from talkies.stage.figure import Figure
-from talkies.stage.footage import LABELS, FootageSettings, film_person
+from talkies.stage.footage import LABELS, FootageSettings, _draw_gestures, film_person
+from talkies.stage.gestures import gesture_labels
 from talkies.stage.identity import FIRST_TEST_SEED, Identity
 from talkies.stage.shards import ShardJob, make_shard, members, write_set
 from talkies.stage.show import contact_sheet, find_clips, side_by_side
@@ -55,11 +57,35 @@ def test_tracks_hold_what_they_promise(tmp_path: Path) -> None:
         assert set(labels.files) == set(LABELS)
         assert labels["face_units"].shape == (6, 52)
         assert labels["waveform"].shape == (6 * 640,)
-        assert json.loads(str(labels["meta"]))["split"] == "train"
+        meta = json.loads(str(labels["meta"]))
+        assert meta["split"] == "train" and PersonWords(**meta["words"]).role == meta["role"]
+        assert not labels["gesture"].any()  # six frames are too few for any
     before = (tmp_path / "person-0000003-take-01.npy").read_bytes()
     (tmp_path / "person-0000003-take-01.npz").unlink()  # as if interrupted
     assert film_person(tmp_path, 3, 2, settings) == 1
     assert (tmp_path / "person-0000003-take-01.npy").read_bytes() == before
+
+
+def test_faces_are_filmed_twice_as_large(tmp_path: Path) -> None:
+    lengths = []
+    for framing in ("shoulders", "face"):
+        (tmp_path / framing).mkdir()
+        film_person(tmp_path / framing, 3, 1, FootageSettings(3, 64, 64, 128, framing=framing))  # type: ignore[arg-type]
+        with np.load(tmp_path / framing / "person-0000003-take-00.npz", allow_pickle=False) as labels:
+            points = labels["points"][0]
+        lengths.append(np.linalg.norm(points[3:5].mean(0) - points[:2].mean(0)))
+    assert 1.1 < lengths[1] / lengths[0] < 2.2  # a picture of one height
+
+
+def test_gestures_of_tracks_are_told_by_their_labels(tmp_path: Path) -> None:
+    """Of sixteen people, about half do something with their heads; labels say when."""
+    rng, settings = np.random.default_rng(0), FootageSettings(frames=57)
+    drawn = [_draw_gestures(rng, settings, 20.0) for _ in range(400)]
+    names = [gesture.name for gestures in drawn for gesture in gestures]
+    assert set(names) == {"nod", "shake", "turn", "lean"} and 0.4 < len(names) / 400 < 0.6
+    for gestures in drawn:
+        shown = gesture_labels(gestures, 57, 25.0)
+        assert bool(shown.any()) == bool(gestures)
 
 
 def test_clips_are_whole_and_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ def tracks(
     size: Annotated[str, typer.Option(help="Pixels: 192 or 192x320 (height x width).")] = "192",
     workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
     texture: Annotated[int, typer.Option(min=128, max=4096, help="Texels of the face's picture.")] = 512,
+    framing: Annotated[str, typer.Option(help="`shoulders`, or `face` for faces twice as large.")] = "shoulders",
     assets: Assets = None,
 ) -> None:
     """Film single people on a transparent ground: RGBA frames, speech, motion and measured truth."""
@@ -48,7 +49,9 @@ def tracks(
 
     height, width = parse_size(size)
     folder = str(AssetPack.open(assets).root.resolve()) if assets is not None else ""
-    settings = FootageSettings(frames=frames, height=height, width=width, texture=texture, assets=folder)
+    if framing not in {"shoulders", "face"}:
+        raise InputError(f"--framing {framing} is not known.", "Write shoulders or face.")
+    settings = FootageSettings(frames, height, width, texture, folder, framing)  # type: ignore[arg-type]
     began = time.perf_counter()
     for done, filmed in film(out, people, first, tracks_per_person, settings, workers):
         rate = filmed * frames / (time.perf_counter() - began)

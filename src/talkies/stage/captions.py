@@ -127,8 +127,17 @@ def with_article(words: str) -> str:
     return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
 
 
-def describe(scene: SceneWords, rng: np.random.Generator, count: int = 4) -> tuple[str, ...]:
+def describe(
+    scene: SceneWords, rng: np.random.Generator, count: int = 4, plans: tuple[int, ...] = (0, 1, 2, 3)
+) -> tuple[str, ...]:
     """`count` different paraphrases of a clip, one to six sentences each.
+
+    Args:
+        scene: What is told.
+        rng: Chooses the words.
+        count: Of paraphrases.
+        plans: Ways to put it, each used once before any is used again: 0 looks first, 1 what is done first, 2 short,
+            3 one long opening sentence, 4 short with moods.
 
     Raises:
         InputError: Nobody is in the scene, more than four are, or an attribute is unknown.
@@ -141,7 +150,7 @@ def describe(scene: SceneWords, rng: np.random.Generator, count: int = 4) -> tup
     writer = _Writer(scene, rng)
     out: list[str] = []
     for attempt in range(60 * count):
-        text = writer.write(attempt % 4 if attempt < 4 else int(rng.integers(4)))
+        text = writer.write(plans[attempt if attempt < len(plans) else int(rng.integers(len(plans)))])
         if text not in out:
             out.append(text)
         if len(out) == count:
@@ -157,11 +166,13 @@ class _Writer:
         self._rng = rng
 
     def write(self, plan: int) -> str:
-        """Plans: 0 full, 1 activity first, 2 short, 3 one long opening sentence."""
+        """See `describe` for the plans."""
         if plan == 2:
             parts = [self._opening(looks=False), *self._actions()]
         elif plan == 1:
             parts = [self._opening(looks=False), *self._actions(), *self._looks(), *self._manner()]
+        elif plan == 4:
+            parts = [self._opening(looks=False), *self._actions(), *self._manner()]
         elif plan == 3:
             parts = [self._opening(looks=True), *self._actions(), *self._manner()]
         else:

@@ -1,15 +1,24 @@
-"""Captions of scenes that nobody films: text to learn words from, in seconds instead of hours."""
+"""Captions of scenes that nobody films: text to learn words from, and words for performers filmed one by one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from talkies.stage.background import KINDS
-from talkies.stage.captions import SceneWords, describe
+from talkies.stage.captions import PersonWords, SceneWords, describe
 from talkies.stage.clips import SETS, person_words, plan_clip
 from talkies.stage.dialogue import PATTERNS
+from talkies.stage.gestures import GESTURES
 from talkies.stage.identity import Identity
-from talkies.stage.motion import Role, Style
+from talkies.stage.motion import MOODS, Role, Style
+
+#: Ways to put captions of performers, as `describe` numbers them: mostly what is done, rarely how everybody looks.
+_PLANS = (2, 2, 4, 4, 4, 1, 0, 3)
 
 
 def sample_captions(set_name: str, first: int, count: int) -> tuple[str, ...]:
@@ -29,13 +38,71 @@ def _caption(set_name: str, index: int) -> str:
     for number, seed in enumerate(plan.seeds):
         role: Role = roles[int(rng.integers(len(roles)))] if plan.spec.speech else "listener"
         people.append(person_words(Identity.sample(seed), None, Style.sample(rng), role, plan.wishes[number]))
-    places = [place for place, _ in KINDS.values()]
-    talk = plan.spec.speech and len(people) > 1
-    words = SceneWords(
-        people=tuple(people),
-        place=places[int(rng.integers(len(places)))],
-        light=plan.light.name,
-        framing=plan.layout.framing,
-        pattern=PATTERNS[int(rng.integers(len(PATTERNS)))] if talk else None,
-    )
+    words = _scene(people, plan.light.name, plan.layout.framing, plan.spec.speech, rng)
     return describe(words, rng, 1)[0]
+
+
+def _scene(people: list[PersonWords], light: str, framing: str, speech: bool, rng: np.random.Generator) -> SceneWords:
+    places = [place for place, _ in KINDS.values()]
+    pattern = PATTERNS[int(rng.integers(len(PATTERNS)))] if speech and len(people) > 1 else None
+    return SceneWords(tuple(people), places[int(rng.integers(len(places)))], light, framing, pattern)
+
+
+@dataclass(frozen=True)
+class Performer:
+    """One performer of `talkies.stage.footage` as a clip of several shows them.
+
+    Attributes:
+        about: The track's label `meta`.
+        gestures: As numbered in the track's label `gesture`, in order of time.
+        in_mood: Whether the mood can be seen.
+    """
+
+    about: Mapping[str, Any]
+    gestures: Sequence[int]
+    in_mood: bool
+
+
+#: What `draw_statements` tells of a place in the picture: gestures, moods but the neutral one, whether they speak.
+STATEMENTS = (*GESTURES, *MOODS[1:], "speaks")
+_PLACES = {1: (1,), 2: (0, 2), 3: (0, 1, 2)}
+
+
+def draw_statements(abouts: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> tuple[str, NDArray[np.float32]]:
+    """A caption of one to three performers who do anything, and what is true of the places left, middle and right.
+
+    Args:
+        abouts: Labels `meta` of tracks to draw performers from.
+        rng: Everything that is chosen.
+
+    Returns:
+        Caption, and `[3 * 16]` of 0 and 1 in the order of `STATEMENTS`, NaN where nobody is.
+    """
+    count = int(rng.choice([1, 2, 3], p=[0.2, 0.65, 0.15]))
+    truth = np.full((3, len(STATEMENTS)), np.nan, np.float32)
+    performers = []
+    for place in _PLACES[count]:
+        about = abouts[int(rng.integers(len(abouts)))]
+        mood = MOODS[int(rng.integers(len(MOODS)))]
+        gestures = tuple(
+            int(n) for n in 1 + rng.permutation(len(GESTURES))[: int(rng.choice([0, 1, 2], p=[0.4, 0.5, 0.1]))]
+        )
+        performers.append(Performer({**about, "words": {**about["words"], "mood": mood}}, gestures, True))
+        done = {GESTURES[number - 1] for number in gestures}
+        speaks = about["words"]["role"] == "speaker"
+        truth[place] = [name in done or name == mood or (name == "speaks" and speaks) for name in STATEMENTS]
+    return caption_performers(performers, rng), truth.ravel()
+
+
+def caption_performers(performers: Sequence[Performer], rng: np.random.Generator) -> str:
+    """A caption of performers filmed one by one and put side by side, left to right; the place is anywhere."""
+    people = []
+    for performer in performers:
+        told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in performer.about["words"].items()}
+        told["gestures"] = tuple(GESTURES[number - 1] for number in performer.gestures)
+        person = PersonWords(**told)
+        people.append(person if performer.in_mood else replace(person, mood="neutral"))
+    light = performers[int(rng.integers(len(performers)))].about["light"]["name"]
+    speech = any(person.role == "speaker" for person in people)
+    words = _scene(people, light, "head and shoulders", speech, rng)
+    return describe(words, rng, 1, (_PLANS[int(rng.integers(len(_PLANS)))],))[0]

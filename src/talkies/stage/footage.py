@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from talkies.domain.errors import InputError
+from talkies.stage.assets import AssetPack
 from talkies.stage.camera import Camera
+from talkies.stage.clips import person_words
 from talkies.stage.figure import Figure
+from talkies.stage.gestures import (
+    Gesture,
+    GestureName,
+    apply_gestures,
+    gesture_labels,
+    plan_gesture,
+    shortest_time,
+)
 from talkies.stage.identity import Identity
 from talkies.stage.light import Light
-from talkies.stage.motion import Role
+from talkies.stage.motion import FPS, Role, Style
 from talkies.stage.renderer import Placement, Truth, face_mesh, render
 from talkies.stage.tracks import Track, listen, speak
 from talkies.stage.voices import Register
@@ -43,9 +54,17 @@ LABELS: dict[str, str] = {
     "waveform": "[F * 640] int16, 16 kHz mono",
     "phone_labels": "[P] str, ARPAbet and SIL",
     "phone_times": "[P, 2] float32, seconds from the first frame",
-    "meta": "JSON text: seeds, role, voice, words, identity, camera, light, placement",
+    "gesture": "[F] uint8, 1 + index in GESTURES during its stroke, else 0",
+    "meta": "JSON text: seeds, role, voice, text, words for captions, style, identity, camera, light, placement",
 }
-VERSION = 2
+VERSION = 3
+Framing = Literal["shoulders", "face"]
+#: How often each gesture is made, of those that need no arms: the model's motion carries heads. Faces filmed closely
+#: stay in the picture.
+_GESTURES: dict[Framing, dict[GestureName, float]] = {
+    "shoulders": {"nod": 0.16, "shake": 0.16, "turn": 0.12, "lean": 0.06},
+    "face": {"nod": 0.2, "shake": 0.2},
+}
 _SILENT_EVERY = 4
 _SEEDS_PER_PERSON = 256
 
@@ -57,6 +76,7 @@ class FootageSettings:
     Attributes:
         frames: Per track, at 25 fps. height, width: Pixels. texture: Texels of the face's picture.
         assets: Folder of a MakeHuman asset pack, or "" for home-made hair and clothes.
+        framing: `shoulders`, as people appear when two share a wide picture, or `face`.
         version: Raised whenever the same seeds give other tracks.
     """
 
@@ -65,6 +85,7 @@ class FootageSettings:
     width: int = 192
     texture: int = 512
     assets: str = ""
+    framing: Framing = "shoulders"
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -108,41 +129,65 @@ def film_person(folder: Path, seed: int, takes: int, settings: FootageSettings) 
     if not missing:
         return 0
     identity = Identity.sample(seed)
-    figure = Figure.build(identity, Path(settings.assets) if settings.assets else None, texture=settings.texture)
+    pack = Path(settings.assets) if settings.assets else None
+    figure = Figure.build(identity, pack, texture=settings.texture)
     for take in missing:
-        _film_take(folder, figure, take, settings)
+        _film_take(folder, figure, take, settings, AssetPack.open(pack) if pack else None)
     return len(missing)
 
 
-def _film_take(folder: Path, figure: Figure, take: int, settings: FootageSettings) -> None:
+def _film_take(folder: Path, figure: Figure, take: int, settings: FootageSettings, pack: AssetPack | None) -> None:
     seed = figure.identity.seed
     rng = np.random.default_rng([0xF117, seed, take])
     side = 1.0 if rng.random() < 0.5 else -1.0
     placement = Placement((float(rng.uniform(-0.18, 0.18)), 0.0, 0.0), float(side * rng.uniform(-4, 16)))
     partner = float(side * rng.triangular(0, 8, 34))
-    track = perform_take(figure.identity, take, settings.frames, partner)
-    camera = _tile_camera(rng)
+    style = _draw_style(rng, settings.frames)
+    track = perform_take(figure.identity, take, settings.frames, partner, style)
+    gestures = _draw_gestures(rng, settings, partner)
+    track = replace(track, performance=apply_gestures(track.performance, gestures))
+    camera = _CAMERAS[settings.framing](rng)
     light = Light.sample(rng)
     size = (settings.height, settings.width)
     frames, truth = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
     mesh = face_mesh(figure, track.performance, camera, size, placement)
     meta = {
         "person": seed, "take": take, "split": figure.identity.split, "role": track.role, "voice_id": track.voice_id,
-        "text": track.text, "identity": asdict(figure.identity), "camera": asdict(camera), "light": asdict(light),
+        "text": track.text, "words": asdict(person_words(figure.identity, pack, style, track.role, ())),
+        "style": asdict(style), "identity": asdict(figure.identity), "camera": asdict(camera), "light": asdict(light),
         "placement": asdict(placement), "partner_direction_deg": partner,
     }  # fmt: skip
-    _write(_path(folder, seed, take), frames, track, truth, mesh, json.dumps(meta))
+    shown = gesture_labels(gestures, settings.frames, FPS)
+    _write(_path(folder, seed, take), frames, track, truth, {"face_mesh": mesh, "gesture": shown}, json.dumps(meta))
 
 
-def perform_take(identity: Identity, take: int, frames: int, partner: float) -> Track:
+def _draw_style(rng: np.random.Generator, frames: int) -> Style:
+    """How a person moves; half of all moods appear during the take, so that their beginning can be seen."""
+    style = Style.sample(rng)
+    onset = float(rng.uniform(0.0, 0.6 * frames / FPS)) if rng.random() < 0.5 else -1.0
+    return replace(style, mood_onset=onset)
+
+
+def _draw_gestures(rng: np.random.Generator, settings: FootageSettings, partner: float) -> tuple[Gesture, ...]:
+    """One gesture or none; none where the take is too short for it."""
+    names, shares = list(_GESTURES[settings.framing]), list(_GESTURES[settings.framing].values())
+    choice = int(rng.choice(len(names) + 1, p=[*shares, 1 - sum(shares)]))
+    duration = settings.frames / FPS
+    if choice == len(names) or shortest_time(names[choice]) > duration:
+        return ()
+    return (plan_gesture(rng, names[choice], 0.0, duration, partner),)
+
+
+def perform_take(identity: Identity, take: int, frames: int, partner: float, style: Style | None = None) -> Track:
     """What a person says and does in a take; every fourth take is silent, half of these attentive."""
     number = identity.seed * _SEEDS_PER_PERSON + take
     if take % _SILENT_EVERY == _SILENT_EVERY - 1:
         role: Role = "listener" if take % (2 * _SILENT_EVERY) == _SILENT_EVERY - 1 else "idle"
-        return listen(number, frames, role, partner)
+        return listen(number, frames, role, partner, style)
     spoken = take - take // _SILENT_EVERY  # windows of one utterance follow each other without gaps
     register: Register = "low" if identity.sex == "male" else "high"
-    return speak(identity.seed * _SEEDS_PER_PERSON + spoken, identity.split, frames, register, partner)
+    number = identity.seed * _SEEDS_PER_PERSON + spoken
+    return speak(number, identity.split, frames, register, partner, style)
 
 
 def _tile_camera(rng: np.random.Generator) -> Camera:
@@ -155,18 +200,32 @@ def _tile_camera(rng: np.random.Generator) -> Camera:
     )
 
 
+def _face_camera(rng: np.random.Generator) -> Camera:
+    """A face with hair and neck: about twice as large as `_tile_camera` shows it."""
+    target = (float(rng.uniform(-0.12, 0.12)), float(rng.uniform(0.1, 0.4)), 0.0)
+    return Camera.framing(
+        target, float(rng.uniform(2.6, 3.3)), float(rng.uniform(6, 12)),
+        yaw=float(rng.normal(0, 2.5)), pitch=float(rng.normal(2.0, 3.0)),
+    )  # fmt: skip
+
+
+_CAMERAS: dict[Framing, Callable[[np.random.Generator], Camera]] = {"shoulders": _tile_camera, "face": _face_camera}
+
+
 def _path(folder: Path, seed: int, take: int) -> Path:
     return folder / f"person-{seed:07d}-take-{take:02d}.npy"
 
 
-def _write(path: Path, frames: np.ndarray, track: Track, truth: Truth, mesh: np.ndarray, meta: str) -> None:
+def _write(
+    path: Path, frames: np.ndarray, track: Track, truth: Truth, further: dict[str, np.ndarray], meta: str
+) -> None:
     performance = track.performance
     labels: dict[str, np.ndarray] = {
         "face_units": performance.face_units,
         "head": performance.head,
         "gaze": performance.gaze,
         **truth.arrays(),
-        "face_mesh": mesh,
+        **further,
         "waveform": np.rint(np.clip(track.waveform, -1, 1) * 32767).astype(np.int16),
         "phone_labels": np.array([phone.label for phone in track.phones], dtype="<U4"),
         "phone_times": np.array([(phone.start, phone.end) for phone in track.phones], np.float32).reshape(-1, 2),

@@ -47,6 +47,7 @@ class Style:
     Attributes:
         articulation: Clarity of lip movement, 0.5 to 1.5 (people: 0.8 to 1.3).
         mood: Standing expression.
+        mood_onset: Seconds at which it begins to appear, over half a second; below 0 it is there from the start.
         liveliness: Factor on head, brow and gaze movement, 0 to 2.
         asymmetry: How much stronger the right side of the mouth moves, -0.2 to 0.2.
         blinks_per_minute: Mean rate.
@@ -54,6 +55,7 @@ class Style:
 
     articulation: float = 1.0
     mood: Mood = "neutral"
+    mood_onset: float = -1.0
     liveliness: float = 1.0
     asymmetry: float = 0.0
     blinks_per_minute: float = 17.0
@@ -214,9 +216,11 @@ def _add(units: Curve, name: str, value: Curve | float) -> None:
 def _express(units: Curve, prosody: Prosody, voiced: Curve, rng: np.random.Generator, style: Style, role: Role) -> None:
     """Mood, brows that follow the voice, one-sidedness and a trace of involuntary movement, added in place."""
     count = len(units)
-    strength = 0.75 + 0.25 * smooth_noise(rng, count, 0.6)
+    strength = np.clip(0.75 + 0.25 * smooth_noise(rng, count, 0.6), 0.3, 1.3)
+    if style.mood_onset >= 0:
+        strength *= smooth(np.clip((np.arange(count) / GRID_RATE - style.mood_onset) / 0.5, 0, 1), 0.05)
     for name, value in _MOOD_UNITS[style.mood].items():
-        level = value * np.clip(strength, 0.3, 1.3)
+        level = value * strength
         # A smile spreads the lips and would fight the vowels: it recedes while speaking.
         _add(units, name, level * (1 - 0.45 * voiced) if name.startswith("mouth") else level)
     live = style.liveliness
