@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
+from talkies.cli.prompts import cues
 from talkies.cli.scene import Scene
 from talkies.domain.clip import FrameSize
 from talkies.domain.conversation import Conversation
+from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError
-from talkies.domain.timeline import Timeline
+from talkies.domain.timeline import Timeline, Utterance
 from talkies.media.people import Face, Person
 
 
@@ -38,3 +42,23 @@ def test_speakers_outside_the_frame_are_not() -> None:
     assert len(cut.people) == 2
     with pytest.raises(InputError, match="Nothing of 'Ben' is left"):
         cut.masks(FrameSize(64, 96))
+
+
+def test_directions_name_people_by_their_place() -> None:
+    """The speakers' order is not that of their places; the text encoder knows places only."""
+    conversation = Conversation.model_validate({
+        "image": "photo.png",
+        "speakers": [{"name": "Ben", "audio": "b.wav"}, {"name": "Ann", "audio": "a.wav"}],
+        "directions": [
+            {"does": "It begins to rain", "start": 3, "end": 4},
+            {"does": "nods", "speaker": "Ann", "start": 1},
+        ],
+    })  # fmt: skip
+    said = Timeline((Utterance(0, Path("b.wav"), 0.5, 2.0, "smiles!"), Utterance(1, Path("a.wav"), 2.0, 1.0)))
+    people = (Person("Ben", box=(80.0, 0.0, 160.0, 96.0)), LEFT)
+    shown = Scene(conversation, Image.new("RGB", (160, 96)), people, said, {}, 4.0, ())
+    assert cues(shown) == (
+        Cue("The person on the right smiles!", 0.5, 2.5),
+        Cue("The person on the left nods.", 1.0, 3.0),
+        Cue("It begins to rain.", 3.0, 4.0),
+    )

@@ -109,6 +109,12 @@ def test_turns_one_after_another_never_overlap_and_fill_the_whole(lengths: list[
         ({"turns": [{"speaker": "Ann", "start": -1}]}, "greater than or equal to 0"),
         ({"turns": [{"speaker": "Ann", "start": float("nan")}]}, "finite"),
         ({"prompt": "x" * 4001}, "at most 4000"),
+        (
+            {"directions": [{"does": "nods", "start": 0, "speaker": "Cleo"}]},
+            r"directions\[0\]: there is no speaker 'Cleo'",
+        ),
+        ({"directions": [{"does": "nods", "start": 2, "end": 1}]}, "before it begins"),
+        ({"directions": [{"does": " ", "start": 2}]}, "at least 1 character"),
         ({"colour": "red"}, "Extra inputs"),
     ],
 )

@@ -54,6 +54,17 @@ def test_lines_go_on_and_directions_are_not_spoken() -> None:
     ]
 
 
+def test_directions_become_what_is_done() -> None:
+    script = read_script("Ana: [Nods.] Yes [smiles], of course.\nand more [leans  over]\nBen: [] No.\nBen: [shrugs]")
+    assert [(line.text, line.does) for line in script.lines] == [
+        ("Yes , of course. and more", "Nods and smiles and leans over"),
+        ("No.", ""),
+    ]
+    turns = Conversation.model_validate({"image": "p.png", **script.fields()}).turn_list()
+    assert [turn.does for turn in turns] == ["Nods and smiles and leans over", None]
+    assert len(read_script("A: [" + "x" * 5000 + "] hi").lines[0].does) == 300
+
+
 def test_pauses_and_overlaps() -> None:
     lines = read_script("[pause 2]\nAna: One [pause 0.5] two.\n[overlap 0.3]\nBen: Three.\nAna: [pause] Four.").lines
     assert [(line.text, line.pause) for line in lines] == [

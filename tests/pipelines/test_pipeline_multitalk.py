@@ -12,13 +12,16 @@ from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from PIL import Image
 
 from talkies.domain.clip import FrameSize
+from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError, NumericalError
 from talkies.models.audio_encoder import SpeechEncoder
 from talkies.pipelines.inputs import GenerationRequest
 from talkies.pipelines.output import Progress
-from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline, clean_prompt
+from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
+from talkies.pipelines.prompts import clean_prompt, segment_texts
 from talkies.pipelines.settings import NEGATIVE_PROMPT, GenerationSettings
 from talkies.sampling.noise import cpu_generator
+from talkies.sampling.segments import plan_segments
 from tiny_pipeline import GENERATION, reference_pipeline, stripes, voice, wan_pipeline
 
 PROMPT = "two people talk"
@@ -43,6 +46,37 @@ def test_any_number_of_people_with_unequal_tracks(
     assert len(video) == 1
     assert abs(len(video[0]) - 25 * (0.2 + 0.1 * (people - 1))) <= 0.5
     assert video[0][0].size == (64, 64)
+
+
+def test_cues_change_the_segments_they_are_for(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
+    """A cue for the end leaves the beginning as it was; one for all of it is a longer prompt."""
+
+    def run(prompt: str, *cues: Cue) -> np.ndarray:
+        return pipeline(picture, [voice(1.2)], prompt, generator=cpu_generator(0), cues=cues, output_type="np").frames[
+            0
+        ]
+
+    plain, late = run(PROMPT), run(PROMPT, Cue("She nods.", 1.0, 1.1))
+    segments = pipeline.plan(GenerationRequest(picture, [voice(1.2)], prompt=PROMPT)).segments.segments
+    last = next(s for s in segments if s.first_kept + s.kept_frames > 25)
+    assert len(segments) > 1 and 0 < last.first_kept < 25
+    assert np.array_equal(plain[: last.first_kept], late[: last.first_kept])
+    assert np.abs(plain[last.first_kept :] - late[last.first_kept :]).max() > 1e-6
+    assert np.array_equal(run(PROMPT, Cue("She nods.", 0, 9)), run(f"{PROMPT} She nods."))
+    with pytest.raises(InputError, match="Cues join a prompt"):
+        embeds = pipeline.encode_prompt([PROMPT], 12)
+        pipeline(picture, [voice(0.4)], prompt_embeds=embeds, cues=[Cue("She nods.", 0, 1)])
+
+
+def test_texts_of_segments() -> None:
+    segments = plan_segments(100, 33, 5).segments
+    cues = [Cue("B.", 2.0, 2.5), Cue("A.", 0.0, 0.5), Cue("never", 5.0, 6.0)]
+    texts = segment_texts(["x", "y"], cues, segments)
+    assert texts[0] == ["x A.", "y A."]
+    for segment in segments[1:]:
+        on = segment.first_kept < 62.5 and segment.first_kept + segment.kept_frames > 50
+        assert texts.get(segment.index) == (["x B.", "y B."] if on else None)
+    assert segment_texts("x", [], segments) == {}
 
 
 def test_everything_given_matters(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:

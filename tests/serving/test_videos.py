@@ -95,6 +95,18 @@ def test_a_turn_comes_after_a_pause_or_before_the_one_before_ends(
     assert (second.start, second.pause) == (None, pause)
 
 
+def test_directions_reach_the_conversation(client: TestClient) -> None:
+    turns = json.dumps([{"speaker": "Ana", "does": "nods"}, {"speaker": "Ben"}])
+    directions = json.dumps([{"speaker": "Ben", "does": "smiles", "start": 0.2}])
+    created = client.post("/v1/videos", **form(turns=turns, directions=directions))
+    assert created.status_code == 200, created.text
+    conversation = _store(client).get(created.json()["id"]).task.conversation
+    assert [turn.does for turn in conversation.turn_list()] == ["nods", None]
+    assert [(each.speaker, each.does, each.start, each.end) for each in conversation.directions] == [
+        ("Ben", "smiles", 0.2, None)
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
@@ -116,6 +128,8 @@ def test_a_turn_comes_after_a_pause_or_before_the_one_before_ends(
         ({"turns": '[{"speaker": "Ana"}, {"speaker": "Ben", "pause": -61}]'}, "invalid_value", "turns[1].pause"),
         ({"turns": '[{"speaker": "Ana", "x-y": 1}]'}, "invalid_value", "turns[0].x-y"),
         ({"turns": "[{}]"}, "invalid_value", "turns[0].speaker"),
+        ({"directions": '[{"speaker": "Zoe", "does": "nods", "start": 0}]'}, "invalid_input", "Zoe"),
+        ({"directions": '[{"does": "nods"}]'}, "invalid_value", "directions[0].start"),
         ({"turns": '[{"speaker": "Ana", "start": 1, "pause": 1}, {"speaker": "Ben"}]'}, "invalid_input", "not both"),
         ({"model": "sora-2"}, "model_not_found", "only tiny, other"),
         ({"size": "161x96"}, "invalid_size", "multiples of 16"),

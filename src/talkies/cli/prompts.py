@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from talkies.domain.directions import Cue
+
 if TYPE_CHECKING:
     from talkies.cli.scene import Scene
 
@@ -12,6 +14,8 @@ _PLACES = {
     2: ("on the left", "on the right"),
     3: ("on the left", "in the middle", "on the right"),
 }
+#: How long a direction without an end lasts.
+DIRECTION_SECONDS = 2.0
 _NUMBERS = ("", "One person", "Two people", "Three people", "Four people", "Five people", "Six people")
 
 
@@ -43,13 +47,36 @@ def neutral_prompt(scene: Scene) -> str:
 
 def describe_people(scene: Scene) -> str:
     """Everybody by position and what they do: `The person on the left is talking. ...`"""
+    return " ".join(
+        f"{name} {'is talking' if scene.timeline.of(index) else 'is listening in silence'}."
+        for index, name in _names(scene).items()
+    )
+
+
+def cues(scene: Scene) -> tuple[Cue, ...]:
+    """What happens when: the conversation's directions, and what people do while they speak."""
+    names, conversation = _names(scene), scene.conversation
+    found = []
+    for direction in conversation.directions:
+        end = direction.start + DIRECTION_SECONDS if direction.end is None else direction.end
+        subject = "" if direction.speaker is None else names[conversation.index_of(direction.speaker)]
+        found.append(Cue(_sentence(subject, direction.does), direction.start, end))
+    for utterance in scene.timeline.utterances:
+        if utterance.does:
+            found.append(Cue(_sentence(names[utterance.person], utterance.does), utterance.start, utterance.end))
+    return tuple(sorted(found, key=lambda cue: cue.start))
+
+
+def _sentence(subject: str, does: str) -> str:
+    text = f"{subject} {does}".strip()
+    return text if text[-1] in ".!?。" else f"{text}."
+
+
+def _names(scene: Scene) -> dict[int, str]:
+    """Everybody by position, from the left: `The person on the left`."""
     order = sorted(range(len(scene.people)), key=lambda index: _position(scene, index))
     places = _PLACES.get(len(order)) or tuple(f"number {number} from the left" for number in range(1, len(order) + 1))
-    sentences = []
-    for place, index in zip(places, order, strict=True):
-        does = "is talking" if scene.timeline.of(index) else "is listening in silence"
-        sentences.append(f"The person {place} {does}.")
-    return " ".join(sentences)
+    return {index: f"The person {place}" for place, index in zip(places, order, strict=True)}
 
 
 def _position(scene: Scene, index: int) -> float:

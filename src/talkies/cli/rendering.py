@@ -13,6 +13,7 @@ import numpy as np
 from talkies.cli.machine import quiet_libraries
 from talkies.cli.model_folder import ModelFolder
 from talkies.cli.planning import Plan, RenderOptions
+from talkies.cli.prompts import cues
 from talkies.cli.report import Report
 from talkies.cli.scene import Scene
 from talkies.domain.errors import TalkiesError
@@ -139,6 +140,7 @@ def render(
         size=planned.size,
         generator=cpu_generator(options.seed),
         settings=planned.settings,
+        cues=cues(scene),
     )
     unfinished = options.output.with_name(options.output.name + ".unfinished")
     store = FrameStore(unfinished) if len(planned.segments.segments) > 1 else None
@@ -226,7 +228,8 @@ def _record(
     settings = asdict(planned.settings)
     negative = scene.conversation.negative_prompt
     settings |= {"size": str(planned.size), "frames": scene.num_frames, "fps": str(options.fps), "crf": options.crf,
-                 "runtime": asdict(planned.runtime.profile), "turns": _turns(scene)}  # fmt: skip
+                 "runtime": asdict(planned.runtime.profile), "turns": _turns(scene),
+                 "directions": [f"{cue.start:.2f} to {cue.end:.2f} s: {cue.text}" for cue in cues(scene)]}  # fmt: skip
     return GenerationRecord(
         model=model.name,
         model_files=tuple(weights_source(path) for path in model.weight_files()),

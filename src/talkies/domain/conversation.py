@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 #: More people than this in one picture are refused: their faces would be smaller than a token.
 MAX_SPEAKERS = 32
 MAX_TURNS = 10_000
+MAX_DIRECTIONS = 1_000
 #: Nothing longer is generated in one go, in seconds (a day).
 MAX_SECONDS = 86_400.0
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
+Direct = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Second = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
@@ -81,6 +83,23 @@ class Speaker(_Speech):
     )
 
 
+class Direction(_Strict):
+    """Something that happens for a while, beside what the prompt says of all of the video."""
+
+    does: Direct = Field(
+        description="With a speaker, what that person does, as in `nods`; without one a sentence about anything."
+    )
+    speaker: Name | None = Field(None, description="Name of the speaker who does it.")
+    start: Second = Field(description="When it begins, in seconds from the start of the video.")
+    end: Second | None = Field(None, description="When it is over; two seconds later if left out.")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Direction:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"a direction ends at {self.end:g} s, before it begins at {self.start:g} s")
+        return self
+
+
 class Turn(_Speech):
     """Somebody speaks. Without audio and text it is the speaker's own; without a start it follows the turn before."""
 
@@ -89,6 +108,7 @@ class Turn(_Speech):
         None,
         description="When it begins, in seconds from the start of the video; when the turn before ends if left out.",
     )
+    does: Direct | None = Field(None, description="What the speaker does meanwhile, as in `nods`.")
     pause: Annotated[float, Field(ge=-60, le=MAX_SECONDS, allow_inf_nan=False)] = Field(
         0.0,
         description="Without a start: seconds of silence after the turn before; negative begins before that one ends.",
@@ -122,6 +142,9 @@ class Conversation(_Strict):
             "Or a timeline: who speaks which recording from which second.",
         )
     )
+    directions: Annotated[tuple[Direction, ...], Field(max_length=MAX_DIRECTIONS)] = Field(
+        (), description="What happens when; a model follows it as well as it follows its prompt."
+    )
     consent: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = Field(
         None, description="Why these people may be shown speaking, in your words. Kept with the video."
     )
@@ -144,6 +167,12 @@ class Conversation(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two speakers are called {twice[0]!r}: names must differ")
+        for index, direction in enumerate(self.directions):
+            name = direction.speaker
+            if name is not None and unicodedata.normalize("NFC", name) not in names:
+                raise ValueError(
+                    f"directions[{index}]: there is no speaker {name!r}, only {', '.join(map(repr, names))}"
+                )
         if isinstance(self.turns, str):
             scripted = bool(info.context and info.context.get("scripted"))  # a script will say what is said
             if not scripted and not any(speaker.says_something for speaker in self.speakers):
@@ -176,7 +205,7 @@ class Conversation(_Strict):
         if isinstance(self.turns, str):
             start = 0.0 if self.turns == "together" else None
             return tuple(
-                Turn(speaker=speaker.name, start=start, pause=0.0, audio=speaker.audio, text=speaker.text)
+                Turn(speaker=speaker.name, start=start, does=None, pause=0.0, audio=speaker.audio, text=speaker.text)
                 for speaker in self.speakers
                 if speaker.says_something
             )

@@ -26,7 +26,9 @@ _NAME = re.compile(
     re.DOTALL,
 )
 _CUE = re.compile(r"\[\s*(pause|overlap)(?:\s+(\d+(?:[.,]\d+)?)\s*s?)?\s*\]", re.IGNORECASE)
-_UNSPOKEN = re.compile(r"\[[^\]\n]*\]")
+_UNSPOKEN = re.compile(r"\[([^\]\n]*)\]")
+#: Longer stage directions are cut: nothing says so much with a nod.
+_MAX_DOES = 300
 _CAST = re.compile(r"\s*@\s*([^=]+?)\s*=\s*(.*)")
 
 #: First letter's writing system (as Unicode names it) and the language most often written with it.
@@ -45,12 +47,14 @@ class Line:
     Attributes:
         speaker: Position in the script's cast, 0-based.
         text: What is spoken, stage directions left out.
+        does: The stage directions, joined: what the speaker does meanwhile.
         pause: Seconds of silence before it; negative: it begins before the line before is over.
     """
 
     speaker: int
     text: str
     pause: float = DEFAULT_PAUSE
+    does: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Script:
             for actor in self.cast
         ]
         turns = [
-            {"speaker": self.cast[line.speaker].name, "text": line.text, "pause": line.pause} for line in self.lines
+            {"speaker": self.cast[line.speaker].name, "text": line.text, "pause": line.pause}
+            | ({"does": line.does} if line.does else {})
+            for line in self.lines
         ]
         return {"speakers": speakers, "turns": turns}
 
@@ -128,7 +134,8 @@ def read_script(text: str) -> Script:
     """Reads a dialogue.
 
     A line `Name: words` is said by that person; a line without a name goes on with the one before. `[pause 1.5]` and
-    `[overlap 0.3]` set the seconds before what follows; other words in square brackets are directions and not spoken.
+    `[overlap 0.3]` set the seconds before what follows; other words in square brackets say what the speaker does
+    meanwhile (`[nods]`) and are not spoken.
     `@ Name = voice, language` casts a voice; lines that begin with `#` are comments.
 
     Args:
@@ -188,7 +195,7 @@ def _speak(words: str, number: int, reading: _Reading) -> None:
         piece = words[position : cue.start() if cue else len(words)]
         spoken = " ".join(_UNSPOKEN.sub(" ", piece).split())
         if spoken:
-            _add(spoken, number, reading)
+            _add(spoken, _directions(piece), number, reading)
         if cue is None:
             return
         seconds = float((cue[2] or "1").replace(",", "."))
@@ -199,15 +206,22 @@ def _speak(words: str, number: int, reading: _Reading) -> None:
         position = cue.end()
 
 
-def _add(spoken: str, number: int, reading: _Reading) -> None:
+def _directions(piece: str) -> str:
+    """What stands in square brackets, as in `nods and smiles`."""
+    found = (" ".join(words.split()).rstrip(".") for words in _UNSPOKEN.findall(piece))
+    return " and ".join(words for words in found if words)[:_MAX_DOES]
+
+
+def _add(spoken: str, does: str, number: int, reading: _Reading) -> None:
     if reading.current is None:
         raise InputError(f"Line {number}: nobody is named before {spoken[:40]!r}.", "Begin with a name, as in `Ana: …`")
     if not reading.fresh and reading.said:
         before = reading.said[-1]
-        reading.said[-1] = Line(before.speaker, f"{before.text} {spoken}", before.pause)
+        both = " and ".join(words for words in (before.does, does) if words)[:_MAX_DOES]
+        reading.said[-1] = Line(before.speaker, f"{before.text} {spoken}", before.pause, both)
         return
     first = not reading.said and reading.pause == DEFAULT_PAUSE
-    reading.said.append(Line(reading.current, spoken, 0.0 if first else reading.pause))
+    reading.said.append(Line(reading.current, spoken, 0.0 if first else reading.pause, does))
     reading.pause, reading.fresh = DEFAULT_PAUSE, False
 
 

@@ -23,12 +23,14 @@ class Utterance:
         audio: The file.
         start: Seconds from the start of the video.
         duration: Seconds.
+        does: What the speaker does meanwhile, or "".
     """
 
     person: int
     audio: Path
     start: float
     duration: float
+    does: str = ""
 
     @property
     def end(self) -> float:
@@ -69,7 +71,7 @@ def lay_out(conversation: Conversation, recordings: Sequence[tuple[Path, float]]
         start = max(0.0, clock + turn.pause) if turn.start is None else turn.start
         # A word thrown in while somebody else speaks does not bring the next turn forward.
         clock = max(clock, start + duration) if turn.start is None else start + duration
-        placed.append(Utterance(conversation.index_of(turn.speaker), audio, start, duration))
+        placed.append(Utterance(conversation.index_of(turn.speaker), audio, start, duration, turn.does or ""))
     timeline = Timeline(tuple(sorted(placed, key=lambda utterance: (utterance.start, utterance.person))))
     for person, speaker in enumerate(conversation.speakers):
         mine = timeline.of(person)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from talkies.domain.clip import MAX_SIDE, CoverCrop, FrameSize, frames_for
+from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError
 from talkies.media.image import fill_frame, frame_coordinates
 from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform, release_pages
@@ -52,6 +53,7 @@ class GenerationRequest:
         size: Of the video; None takes the settings'.
         generator: CPU generator, or one per sample (then a sample does not depend on its batch). None: not repeatable.
         settings: None takes the model's defaults.
+        cues: Words that join the prompt for parts of the video; a segment follows all that are on while it lasts.
     """
 
     image: Picture | Sequence[Picture] | Tensor
@@ -67,6 +69,7 @@ class GenerationRequest:
     size: FrameSize | None = None
     generator: torch.Generator | Sequence[torch.Generator] | None = None
     settings: GenerationSettings | None = None
+    cues: Sequence[Cue] = ()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenize
 
 from talkies.bundled import NANO, NANO_FOLDER
 from talkies.domain.clip import FrameSize
+from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError
 from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
@@ -43,6 +42,7 @@ from talkies.pipelines.inputs import (
 from talkies.pipelines.official import official_parts
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
 from talkies.pipelines.prediction import Conditions, SegmentPredictor
+from talkies.pipelines.prompts import clean_prompt, segment_texts
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.rollout import HandOver, RenderedSegment, Rollout
 from talkies.sampling.rollout_state import RolloutState, RolloutStore, generator_states, restored_generators
@@ -189,6 +189,7 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         negative_prompt_embeds: Tensor | None = None,
         image_embeds: Tensor | None = None,
         settings: GenerationSettings | None = None,
+        cues: Sequence[Cue] = (),
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
@@ -208,6 +209,7 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             generator: CPU generator, or one per sample of a batch.
             audio_embeds, prompt_embeds, negative_prompt_embeds, image_embeds: See ``GenerationRequest``.
             settings: Everything else; None takes the model's defaults.
+            cues: Words that join the prompt for parts of the video.
             output_type: "pil", "np", "pt" or "latent", see ``MultiTalkPipelineOutput``.
             return_dict: False returns a tuple.
             callback_on_step_end: Called after every step with the step's number over the whole run.
@@ -242,6 +244,7 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             size=None if height is None or width is None else FrameSize(width, height),
             generator=generator,
             settings=(settings or self.defaults).replace(overrides),
+            cues=cues,
         )
         plan = self.plan(request)
         generators = self._generators(request, plan.batch)
@@ -385,7 +388,24 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             image,
             None if masks is None else masks.to(device),
             listen(request, plan.batch, self.audio_encoder).tracks(self.audio_encoder, frames),
+            self._directed(request, plan, settings),
         )
+
+    def _directed(
+        self, request: GenerationRequest, plan: GenerationPlan, settings: GenerationSettings
+    ) -> dict[int, Tensor]:
+        """Embeddings of the prompts of segments in which something else is to happen, ``[B, L, D]`` on the CPU."""
+        if not request.cues:
+            return {}
+        if request.prompt is None:
+            raise InputError("Cues join a prompt in words, but there are only embeddings.", "Give prompt, too.")
+        texts = segment_texts(request.prompt, request.cues, plan.segments.segments)
+        known: dict[tuple[str, ...], Tensor] = {}
+        for words in texts.values():
+            if tuple(words) not in known:
+                encoded = self.encode_prompt(words, settings.max_sequence_length).expand(plan.batch, -1, -1)
+                known[tuple(words)] = encoded.to("cpu", self.transformer.dtype)
+        return {index: known[tuple(words)] for index, words in texts.items()}
 
     def _texts(
         self, request: GenerationRequest, settings: GenerationSettings, batch: int, negative_needed: bool
@@ -483,13 +503,6 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         missing = [part for part in parts if getattr(self, part) is None]
         if missing:
             raise InputError(f"This pipeline has no {' and no '.join(missing)}.", "Load them, or pass embeddings.")
-
-
-def clean_prompt(text: str) -> str:
-    """Mends broken Unicode, resolves HTML entities and joins white space, as Wan's own pipeline does."""
-    import ftfy
-
-    return re.sub(r"\s+", " ", html.unescape(html.unescape(ftfy.fix_text(text)))).strip()
 
 
 def _to_uint8(frames: Tensor) -> NDArray[np.uint8]:

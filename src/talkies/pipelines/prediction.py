@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -21,7 +21,7 @@ from talkies.sampling.segments import Segment
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What stays the same over all segments of a run; encoded once.
+    """What a run is conditioned on beside its frames; encoded once.
 
     Attributes:
         prompt: ``[B, L, D]``.
@@ -29,6 +29,7 @@ class Conditions:
         image: Image tokens of the reference ``[B, I, D]``; None for networks without.
         masks: ``[B, P + 1, h, w]``; None for one person.
         tracks: Features per sample, per person.
+        directed: Instead of ``prompt`` in some segments, by their index: ``[B, L, D]``.
     """
 
     prompt: Tensor
@@ -36,6 +37,7 @@ class Conditions:
     image: Tensor | None
     masks: Tensor | None
     tracks: list[list[FeatureTrack]]
+    directed: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ class SegmentPredictor:
         channels = condition.channels.to(dtype)
         audio = self.windows(segment).to(device, dtype)  # [B, P, F, W, S, C]
         silence = torch.zeros_like(audio[:, :1])
+        prompt = conditions.directed.get(segment.index, conditions.prompt).to(device, dtype)
         image = conditions.image
         if image is not None and before is not None and self.encode_last_frame is not None:
             image = self.encode_last_frame(before.motion.frames[:, :, -1])
@@ -71,7 +74,7 @@ class SegmentPredictor:
                 output = transformer(
                     hidden_states=torch.cat([latents.to(dtype), channels], dim=1),  # [B, z + c, T, h, w]
                     timestep=timestep,
-                    encoder_hidden_states=conditions.prompt if branch.text else conditions.negative,
+                    encoder_hidden_states=prompt if branch.text else conditions.negative,
                     encoder_hidden_states_image=image,
                     audio_hidden_states=audio if branch.audio else silence,
                     person_masks=conditions.masks if branch.audio else None,

@@ -169,6 +169,8 @@ def gather(
             _speaker(inputs, speaker, *found) for speaker, found in zip(request.speakers, places, strict=True)
         ],
     }
+    if request.directions:
+        fields["directions"] = [direction.model_dump(exclude_none=True) for direction in request.directions]
     if turns:
         fields["turns"] = [
             turn.model_dump(exclude_none=True) | ({"audio": inputs.path(place)} if place else {})

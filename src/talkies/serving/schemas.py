@@ -7,7 +7,19 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from talkies.domain.conversation import MAX_SECONDS, MAX_SPEAKERS, MAX_TURNS, Name, Pixel, Prompt, Second, Text
+from talkies.domain.conversation import (
+    MAX_DIRECTIONS,
+    MAX_SECONDS,
+    MAX_SPEAKERS,
+    MAX_TURNS,
+    Direct,
+    Direction,
+    Name,
+    Pixel,
+    Prompt,
+    Second,
+    Text,
+)
 from talkies.domain.dialogue import MAX_PAUSE
 
 Item = TypeVar("Item")
@@ -63,6 +75,7 @@ class TurnIn(_Request):
     )
     audio: Reference | None = Field(None, description="As of a speaker.")
     text: Text | None = Field(None, description="As of a speaker.")
+    does: Direct | None = Field(None, description="What the speaker does meanwhile, as in `nods`.")
 
 
 class FileReference(_Request):
@@ -91,6 +104,9 @@ class VideoCreate(_Request):
         Literal["together", "in_turn"] | Annotated[list[TurnIn], Field(min_length=1, max_length=MAX_TURNS)] | None,
         BeforeValidator(_from_json),
     ] = Field(None, description="Addition: who speaks when. In a form: JSON text.")
+    directions: Annotated[
+        Annotated[list[Direction], Field(max_length=MAX_DIRECTIONS)] | None, BeforeValidator(_from_json)
+    ] = Field(None, description="Addition: what happens when. In a form: JSON text.")
     negative_prompt: Prompt | None = Field(None, description="Addition: what to avoid.")
     num_inference_steps: int | None = Field(None, ge=1, le=1000, description="Addition: denoising steps.")
     text_guidance_scale: float | None = Field(None, ge=0, le=100, description="Addition: guidance by the prompt.")

@@ -1,0 +1,26 @@
+"""What happens when: words that join the prompt for a part of the video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Words for a part of the video.
+
+    Attributes:
+        text: A sentence.
+        start, end: Seconds from the start of the video.
+    """
+
+    text: str
+    start: float
+    end: float
+
+
+def prompt_between(prompt: str, cues: Iterable[Cue], start: float, end: float) -> str:
+    """The prompt, and the words of all cues that are on at some moment from `start` to `end`, in order of time."""
+    words = [cue.text for cue in sorted(cues, key=lambda cue: cue.start) if cue.start < end and cue.end > start]
+    return " ".join([prompt, *words]) if words else prompt
