@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKLWan, DiffusionPipeline, SchedulerMixin
 from diffusers.loaders import WanLoraLoaderMixin
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.conditioning import conditioning_for
+from talkies.pipelines.encoding import ConditionEncoding
 from talkies.pipelines.inputs import (
     GenerationPlan,
     GenerationRequest,
@@ -35,14 +35,12 @@ from talkies.pipelines.inputs import (
     count_pictures,
     fingerprint,
     listen,
-    load_masks,
     load_reference,
     source_size,
 )
 from talkies.pipelines.official import official_parts
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
-from talkies.pipelines.prediction import Conditions, SegmentPredictor
-from talkies.pipelines.prompts import clean_prompt, segment_texts
+from talkies.pipelines.prediction import SegmentPredictor
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.rollout import HandOver, RenderedSegment, Rollout
 from talkies.sampling.rollout_state import RolloutState, RolloutStore, generator_states, restored_generators
@@ -53,7 +51,7 @@ StepCallback = Callable[["MultiTalkPipeline", int, float, dict[str, Tensor]], di
 """diffusers' ``callback_on_step_end(pipeline, step, timestep, tensors) -> tensors``."""
 
 
-class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
+class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin):
     """Turns a picture of people, one voice per person and a prompt into a video in which they talk to each other.
 
     Args:
@@ -322,7 +320,9 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
         settings = request.settings or self.defaults
         reference = load_reference(request, plan.batch, plan.size)
         conditioning = conditioning_for(self.vae, reference, self._execution_device)
-        conditions = self._encode(request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:])
+        conditions = self.encode_conditions(
+            request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:]
+        )
 
         def make_solver() -> Solver:
             if self.scheduler is None:
@@ -361,113 +361,6 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
             )
             yield from rollout.run(first, hand_over)
 
-    def _encode(
-        self,
-        request: GenerationRequest,
-        plan: GenerationPlan,
-        settings: GenerationSettings,
-        reference: Tensor,
-        latent: tuple[int, int],
-    ) -> Conditions:
-        """Everything that is encoded once per run."""
-        dtype = self.transformer.dtype
-        device = reference.device
-        masks = load_masks(request, plan.batch, plan.people, plan.size, latent)
-        image = None
-        if self.transformer.config.image_dim is not None:
-            image = request.image_embeds if request.image_embeds is not None else self.encode_image(reference)
-            image = image.to(device, dtype).expand(plan.batch, -1, -1)
-        negative_needed = any(not branch.text for branch in plan.sampling.guider().branches)
-        prompt, negative = self._texts(request, settings, plan.batch, negative_needed)
-        last = plan.segments.segments[-1]
-        # The windows of the last frame look ahead, beyond the video: at silence.
-        frames = last.start + last.num_frames + self.transformer.config.audio_window // 2
-        return Conditions(
-            prompt.to(device, dtype),
-            None if negative is None else negative.to(device, dtype),
-            image,
-            None if masks is None else masks.to(device),
-            listen(request, plan.batch, self.audio_encoder).tracks(self.audio_encoder, frames),
-            self._directed(request, plan, settings),
-        )
-
-    def _directed(
-        self, request: GenerationRequest, plan: GenerationPlan, settings: GenerationSettings
-    ) -> dict[int, Tensor]:
-        """Embeddings of the prompts of segments in which something else is to happen, ``[B, L, D]`` on the CPU."""
-        if not request.cues:
-            return {}
-        if request.prompt is None:
-            raise InputError("Cues join a prompt in words, but there are only embeddings.", "Give prompt, too.")
-        texts = segment_texts(request.prompt, request.cues, plan.segments.segments)
-        known: dict[tuple[str, ...], Tensor] = {}
-        for words in texts.values():
-            if tuple(words) not in known:
-                encoded = self.encode_prompt(words, settings.max_sequence_length).expand(plan.batch, -1, -1)
-                known[tuple(words)] = encoded.to("cpu", self.transformer.dtype)
-        return {index: known[tuple(words)] for index, words in texts.items()}
-
-    def _texts(
-        self, request: GenerationRequest, settings: GenerationSettings, batch: int, negative_needed: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Embeddings of prompt and negative prompt, ``[B, L, D]`` each."""
-
-        def embeddings(ready: Tensor | None, text: str | Sequence[str] | None, what: str) -> Tensor:
-            if ready is not None:
-                return ready.expand(batch, -1, -1)
-            if text is None:
-                raise InputError(f"There is no {what}.", f"Give {what} or {what}_embeds.")
-            texts = [text] if isinstance(text, str) else list(text)
-            return self.encode_prompt(texts, settings.max_sequence_length).expand(batch, -1, -1)
-
-        prompt = embeddings(request.prompt_embeds, request.prompt, "prompt")
-        if not negative_needed:
-            return prompt, None
-        text = settings.negative_prompt if request.negative_prompt is None else request.negative_prompt
-        return prompt, embeddings(request.negative_prompt_embeds, text, "negative_prompt")
-
-    def encode_prompt(self, prompt: Sequence[str], max_sequence_length: int) -> Tensor:
-        """Text features, zero behind the text as in Wan: ``[len(prompt), max_sequence_length, D]``.
-
-        Raises:
-            InputError: The pipeline has no text encoder.
-        """
-        self._require("tokenizer", "text_encoder")
-        inputs = self.tokenizer(
-            [clean_prompt(text) for text in prompt],
-            padding="max_length",
-            max_length=max_sequence_length,
-            truncation=True,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        device = self._execution_device
-        mask = inputs.attention_mask.to(device)
-        hidden = self.text_encoder(inputs.input_ids.to(device), mask).last_hidden_state  # [B, L, D]
-        return hidden * mask[..., None].to(hidden.dtype)
-
-    def encode_image(self, frames: Tensor) -> Tensor:
-        """Image tokens of whole frames, squeezed to the encoder's square as Wan does (nothing is cropped away).
-
-        Args:
-            frames: ``[B, 3, H, W]`` in [-1, 1].
-
-        Returns:
-            The image encoder's second to last hidden states, ``[B, I, D]``.
-
-        Raises:
-            InputError: The pipeline has no image encoder.
-        """
-        self._require("image_encoder", "image_processor")
-        side = self.image_encoder.config.image_size
-        device = self._execution_device
-        pixels = F.interpolate(frames.to(device, torch.float32), (side, side), mode="bicubic", align_corners=False)
-        mean = torch.tensor(self.image_processor.image_mean, device=device).view(1, 3, 1, 1)
-        std = torch.tensor(self.image_processor.image_std, device=device).view(1, 3, 1, 1)
-        pixels = ((pixels + 1) / 2 - mean) / std
-        output = self.image_encoder(pixel_values=pixels.to(self.image_encoder.dtype), output_hidden_states=True)
-        return output.hidden_states[-2].to(self.transformer.dtype)
-
     def _batch_size(self, request: GenerationRequest) -> int:
         counts = {
             "pictures": count_pictures(request),
@@ -498,11 +391,6 @@ class MultiTalkPipeline(DiffusionPipeline, WanLoraLoaderMixin):
                 "A generator lives on another device.", "Use torch.Generator('cpu'): equal noise anywhere."
             )
         return generators
-
-    def _require(self, *parts: str) -> None:
-        missing = [part for part in parts if getattr(self, part) is None]
-        if missing:
-            raise InputError(f"This pipeline has no {' and no '.join(missing)}.", "Load them, or pass embeddings.")
 
 
 def _to_uint8(frames: Tensor) -> NDArray[np.uint8]:
