@@ -78,6 +78,7 @@ def manifest(key: str, filmed: Filmed) -> dict[str, object]:
         box = np.median(filmed.labels[f"p{k}/face_box"].astype(np.float64), axis=0)
         people.append({
             "id": k, "audio": f"p{k}.wav", "box": None, "face_box": [round(float(v), 1) for v in box], "text": "ah",
+            "gestures": [{"name": "nod", "stroke_start": 0.2, "stroke_end": 0.8}] if k else [],
         })  # fmt: skip
     return {
         "format": "talkies-clips", "version": 1, "key": key, "set": "tiny", "split": "test", "frames": count,

@@ -17,10 +17,13 @@ from talkies.evaluation.lips import lip_reports
 from talkies.evaluation.metric import choose, metrics
 from talkies.evaluation.metrics.drift import DRIFT
 from talkies.evaluation.metrics.efid import EFID, UnitExpression
+from talkies.evaluation.metrics.fvd import FVD
+from talkies.evaluation.metrics.identity import IDENTITY
+from talkies.evaluation.metrics.identity import missing as missing_identity
 from talkies.evaluation.mouth import measured_mouth, true_mouth
 from talkies.evaluation.protocols import halves, protocol
 from talkies.evaluation.runner import measure_all, measure_one, shifted
-from talkies.evaluation.sample import Observation, Person, Sample
+from talkies.evaluation.sample import AskedGesture, Observation, Person, Sample
 from talkies.evaluation.set_metric import distance, distances, set_metrics
 from talkies.evaluation.sets import open_set, read_stage
 from talkies.evaluation.sync import CurveScorer, bind, swapped_share
@@ -119,6 +122,46 @@ def test_damage_to_pictures_is_monotone(filmed: Filmed) -> None:
     assert restless == sorted(restless)
 
 
+def test_faces_of_others_are_further_away(filmed: Filmed) -> None:
+    """Identity: oneself, oneself under a blur and a mask of noise, somebody else."""
+    if reason := missing_identity():
+        pytest.skip(reason)
+    short, width = filmed.frames[:13], filmed.frames.shape[2]
+    noise = np.random.default_rng(0).normal(0, 1, short.shape)
+
+    def distance_of(frames: np.ndarray) -> float:
+        sample = replace(sample_of(filmed, frames), reference=filmed.frames[0])
+        seen = Observation(sample)
+        vars(seen)["faces"] = Observation(sample_of(filmed, short)).faces  # damage is to faces, not to their places
+        return IDENTITY.measure(seen)["identity distance"]
+
+    exchanged = np.roll(short, width // 2, axis=2)
+    steps = [short, *(np.stack([gaussian_filter(f, (s, s, 0)) for f in short]) for s in (1.0, 2.0)), exchanged]
+    apart = [distance_of(frames) for frames in steps]
+    assert apart == sorted(apart) and apart[0] < 0.2 < apart[-1]
+    noisy = [distance_of(np.clip(short + k * noise, 0, 255).astype(np.uint8)) for k in (0, 12, 40)]
+    assert noisy == sorted(noisy)
+
+
+@pytest.mark.slow
+def test_video_distance_grows_with_damage(filmed: Filmed) -> None:
+    """FVD: by blur, noise, colour cast and frozen pictures."""
+    if FVD.missing():
+        pytest.skip(FVD.missing())
+
+    def features(frames: np.ndarray) -> list[np.ndarray]:
+        return [FVD.features(Observation(sample_of(filmed, frames)))]
+
+    real, noise = features(filmed.frames), np.random.default_rng(0).normal(0, 1, filmed.frames.shape)
+    frozen = [filmed.frames[np.arange(len(filmed.frames)) // k * k] for k in (1, 4, 16)]
+    blurred = [np.stack([gaussian_filter(f, (s, s, 0)) for f in filmed.frames]) for s in (0.0, 1.0, 2.5)]
+    noisy = [np.clip(filmed.frames + k * noise, 0, 255).astype(np.uint8) for k in (0, 10, 40)]
+    cast = [np.clip(filmed.frames + np.array([k, 0, -k]), 0, 255).astype(np.uint8) for k in (0, 20, 60)]
+    for damaged in (frozen, blurred, noisy, cast):
+        apart = [distance(features(frames), real) for frames in damaged]
+        assert apart == sorted(apart) and apart[0] < 1e-3 < apart[1]
+
+
 def test_halves_are_the_two_single_clips(filmed: Filmed) -> None:
     sample = sample_of(filmed)
     left, right = halves(sample)
@@ -163,6 +206,13 @@ def test_a_stage_set_is_measured_with_its_baselines(shard: Path) -> None:
     assert distance(found.features["e-fid-mesh"], found.features["e-fid-mesh"]) == pytest.approx(0, abs=1e-6)
     values, notes = distances([EFID], found.features, {})
     assert values["E-FID (mesh)"] is None and "both sets" in notes[0]
+
+
+def test_what_was_asked_for_is_read_with_a_set(shard: Path, tmp_path: Path) -> None:
+    """When a gesture happens is known of the set's own videos; no prompt says it to a model."""
+    own, made = (next(iter(read_stage(shard, videos=videos))) for videos in (None, tmp_path))
+    assert [person.asked for person in own.people] == [(), (AskedGesture("nod", 0.5),)]
+    assert [person.asked for person in made.people] == [(), (AskedGesture("nod", None),)]
 
 
 def test_missing_videos_of_a_model_are_named(shard: Path, tmp_path: Path) -> None:

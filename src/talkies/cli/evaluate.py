@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talkies.cli.evaluate_fit import fit_speech, fit_sync, fit_units
+from talkies.cli.evaluate_fit import fit_gestures, fit_speech, fit_sync, fit_units
+from talkies.cli.evaluate_prepare import EXAMPLES, prepare
 from talkies.cli.report import Report
 from talkies.domain.errors import InputError, MissingDependencyError
 
@@ -230,5 +232,12 @@ def run(
     typer.echo(str(out / "report.html"))
 
 
-for verb, action in (("fit-speech", fit_speech), ("fit-sync", fit_sync), ("fit-units", fit_units)):
-    app.command(name=verb, hidden=True)(action)
+app.command(epilog=EXAMPLES)(prepare)
+_FITS: dict[str, Callable[..., None]] = {
+    "speech": fit_speech,
+    "sync": fit_sync,
+    "units": fit_units,
+    "gestures": fit_gestures,
+}
+for verb, action in _FITS.items():
+    app.command(name=f"fit-{verb}", hidden=True)(action)

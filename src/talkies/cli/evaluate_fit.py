@@ -44,3 +44,13 @@ def fit_units(recipe: Recipe, out: Out = None) -> None:
 
     for name, (r, error) in fit(read_recipe(UnitsRecipe, recipe), out, typer.echo).items():
         typer.echo(f"{name}: r {r:.3f}, mean absolute error {error:.4f}")
+
+
+def fit_gestures(recipe: Recipe, out: Out = None) -> None:
+    """Fit head gestures to the stage, and say how well they are told on others; goes on where it stopped."""
+    from talkies.evaluation.fitting.gestures import GesturesRecipe
+    from talkies.evaluation.fitting.gestures import fit_gestures as fit
+    from talkies.training.config import read_recipe
+
+    for name, value in fit(read_recipe(GesturesRecipe, recipe), out, typer.echo).items():
+        typer.echo(f"{name}: {value:.4g}")

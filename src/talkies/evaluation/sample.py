@@ -25,6 +25,14 @@ THUMBNAIL_STEP = 12
 
 
 @dataclass(frozen=True)
+class AskedGesture:
+    """A gesture that was asked for; `middle` of its stroke in seconds, where that is known."""
+
+    name: str
+    middle: float | None = None
+
+
+@dataclass(frozen=True)
 class Person:
     """One person as they should be.
 
@@ -34,6 +42,7 @@ class Person:
         truth: The lips as they were performed, or None.
         face_box: `[4]` x0, y0, x1, y1 in shares of the picture's width and height, or None: faces left to right.
         phones: Label, start and end in seconds of every phone, as far as known.
+        asked: Gestures that were asked for.
     """
 
     name: str
@@ -41,6 +50,7 @@ class Person:
     truth: Mouth | None = None
     face_box: tuple[float, float, float, float] | None = None
     phones: tuple[tuple[str, float, float], ...] = ()
+    asked: tuple[AskedGesture, ...] = ()
 
     @property
     def silent(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from talkies.domain.errors import InputError
 from talkies.evaluation.faces import ArrayVideo, Blocks
 from talkies.evaluation.mouth import Mouth, true_mouth
 from talkies.evaluation.phones import phone_opening, read_phones
-from talkies.evaluation.sample import Person, Sample
+from talkies.evaluation.sample import AskedGesture, Person, Sample
 from talkies.evaluation.video import VideoFile
 from talkies.media.resampling import SAMPLING_RATE
 from talkies.media.shards import decode_video, read_clips
@@ -74,10 +75,24 @@ def _stage_sample(clip: dict[str, bytes], videos: Path | None, runs: Mapping[str
     video: Blocks = ArrayVideo(truth) if videos is None else VideoFile(videos / f"{key}.mp4")
     with np.load(io.BytesIO(clip["npz"]), allow_pickle=False) as labels:
         people = tuple(
-            _stage_person(k, {n: labels[f"p{k}/{n}"] for n in _WANTED}, clip[f"p{k}.wav"], (height, width))
-            for k in range(len(manifest["people"]))
+            replace(
+                _stage_person(k, {n: labels[f"p{k}/{n}"] for n in _WANTED}, clip[f"p{k}.wav"], (height, width)),
+                asked=asked_gestures(entry.get("gestures", ()), given=videos is None),
+            )
+            for k, entry in enumerate(manifest["people"])
         )
     return Sample(key, video, people, str(manifest["captions"][0]), truth[0], runs.get(key, {}))
+
+
+def asked_gestures(entries: Sequence[Mapping[str, Any]], given: bool) -> tuple[AskedGesture, ...]:
+    """Of a manifest's `gestures`; when they should happen is known of the set's own videos alone (`given`), since no
+    caption says it."""
+    return tuple(
+        AskedGesture(
+            str(entry["name"]), (float(entry["stroke_start"]) + float(entry["stroke_end"])) / 2 if given else None
+        )
+        for entry in entries
+    )
 
 
 _WANTED = ("lip_opening", "lip_width", "points", "face_box", "phone_labels", "phone_times")

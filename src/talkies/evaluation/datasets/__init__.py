@@ -1,0 +1,1 @@
+"""Public test sets out of their authors' lists and the user's videos."""
