@@ -58,7 +58,7 @@ def test_directions_name_people_by_their_place() -> None:
     people = (Person("Ben", box=(80.0, 0.0, 160.0, 96.0)), LEFT)
     shown = Scene(conversation, Image.new("RGB", (160, 96)), people, said, {}, 4.0, ())
     assert cues(shown) == (
-        Cue("The person on the right smiles!", 0.5, 2.5),
-        Cue("The person on the left nods.", 1.0, 3.0),
+        Cue("The person on the right smiles!", 0.5, 2.5, 0),
+        Cue("The person on the left nods.", 1.0, 3.0, 1),
         Cue("It begins to rain.", 3.0, 4.0),
     )

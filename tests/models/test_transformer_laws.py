@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from plain_multitalk import plain_forward
+from talkies.domain.errors import InputError
 from talkies.models import speaker_rope
 from talkies.models.speaker_rope import video_labels
 from talkies.models.transformer_multitalk import record_person_maps
@@ -116,6 +117,33 @@ def test_one_timestep_is_the_same_for_every_frame_and_token(case: Case) -> None:
         for groups in (frames, frames * rows * columns):
             each = timestep[:, None].expand(-1, groups)
             assert close(case.model(latents, each, *rest).sample, once)
+
+
+@LAWS
+@given(cases(), st.integers(1, 3))
+def test_texts_of_regions(case: Case, count: int) -> None:
+    """Equal texts for all regions are one text for everybody; where nobody has a region the last one is read."""
+    latents, timestep, text, *rest = case.arguments
+    masks = (
+        torch.rand(len(latents), count, *latents.shape[3:], generator=torch.Generator().manual_seed(0)) > 0.5
+    ).float()
+    other = torch.randn(text.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), record_person_maps(case.model) as maps:
+        once = case.model(latents, timestep, text, *rest).sample
+        same = case.model(latents, timestep, text[:, None].expand(-1, count, -1, -1), *rest, text_masks=masks).sample
+        unread = torch.stack([other] * count + [text], 1)
+        nowhere = torch.cat([torch.zeros_like(masks), torch.ones_like(masks[:, :1])], 1)
+        last = case.model(latents, timestep, unread, *rest, text_masks=nowhere).sample
+    assume(no_near_tie([each for person_map in maps for each in person_map]))
+    assert close(same, once) and close(last, once)
+
+
+def test_texts_without_their_masks_are_refused() -> None:
+    case = make_case()
+    latents, timestep, text, *rest = case.arguments
+    for masks in (None, torch.ones(1, 3, 4, 4)):
+        with pytest.raises(InputError, match="text_masks"):
+            case.model(latents, timestep, text[:, None].expand(-1, 2, -1, -1), *rest, text_masks=masks)
 
 
 @LAWS

@@ -18,7 +18,7 @@ from talkies.models.audio_encoder import SpeechEncoder
 from talkies.pipelines.inputs import GenerationRequest
 from talkies.pipelines.output import Progress
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
-from talkies.pipelines.prompts import clean_prompt, segment_texts
+from talkies.pipelines.prompts import SegmentTexts, clean_prompt, segment_texts
 from talkies.pipelines.settings import NEGATIVE_PROMPT, GenerationSettings
 from talkies.sampling.noise import cpu_generator
 from talkies.sampling.segments import plan_segments
@@ -71,12 +71,30 @@ def test_cues_change_the_segments_they_are_for(pipeline: MultiTalkPipeline, pict
 def test_texts_of_segments() -> None:
     segments = plan_segments(100, 33, 5).segments
     cues = [Cue("B.", 2.0, 2.5), Cue("A.", 0.0, 0.5), Cue("never", 5.0, 6.0)]
-    texts = segment_texts(["x", "y"], cues, segments)
-    assert texts[0] == ["x A.", "y A."]
+    texts = segment_texts(["x", "y"], cues, segments, 2)
+    assert texts[0] == SegmentTexts(("x A.", "y A."), {})
     for segment in segments[1:]:
         on = segment.first_kept < 62.5 and segment.first_kept + segment.kept_frames > 50
-        assert texts.get(segment.index) == (["x B.", "y B."] if on else None)
-    assert segment_texts("x", [], segments) == {}
+        assert texts.get(segment.index) == (SegmentTexts(("x B.", "y B."), {}) if on else None)
+    assert segment_texts("x", [], segments, 2) == {}
+    own = [Cue("He nods.", 0.1, 0.2, 1), Cue("Rain.", 0.0, 0.5)]
+    assert segment_texts("x", own, segments, 2)[0] == SegmentTexts(("x Rain.",), {1: ("x Rain. He nods.",)})
+    assert segment_texts("x", own, segments, 1)[0] == SegmentTexts(("x Rain. He nods.",), {})
+
+
+def test_a_persons_cue_is_read_by_their_part_of_the_picture(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
+    def run(*cues: Cue, prompt: str = PROMPT) -> np.ndarray:
+        return pipeline(
+            picture, [voice(0.2), voice(0.2, 1)], prompt, person_masks=stripes(2), generator=cpu_generator(0),
+            cues=cues, output_type="np",
+        ).frames  # fmt: skip
+
+    both = [Cue("She nods.", 0, 1, person) for person in range(2)]
+    runs = [run(), run(both[0]), run(both[1]), run(*both), run(Cue("She nods.", 0, 1))]
+    for k, one in enumerate(runs[:4]):
+        assert all(np.abs(one - other).max() > 1e-6 for other in runs[k + 1 : 4])
+    with pytest.raises(InputError, match="person 2"):
+        run(Cue("She nods.", 0, 1, 2))
 
 
 def test_everything_given_matters(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:

@@ -152,8 +152,8 @@ def test_the_routes_and_fields_promised(client: TestClient) -> None:
     assert {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods} == ROUTES
     fields = schema["paths"]["/v1/videos"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
     assert set(fields) == {
-        "audio_guidance_scale", "consent", "fps", "input_reference", "model", "negative_prompt", "num_inference_steps",
-        "prompt", "seconds", "seed", "size", "speakers", "text_guidance_scale", "turns",
+        "audio_guidance_scale", "consent", "directions", "fps", "input_reference", "model", "negative_prompt",
+        "num_inference_steps", "prompt", "seconds", "seed", "size", "speakers", "text_guidance_scale", "turns",
     }  # fmt: skip
     parts = schema["components"]["schemas"]
     assert {"SpeakerIn", "TurnIn", "RegionIn", "FileReference", "Video", "ErrorAnswer"} <= set(parts)

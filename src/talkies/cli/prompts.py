@@ -59,11 +59,13 @@ def cues(scene: Scene) -> tuple[Cue, ...]:
     found = []
     for direction in conversation.directions:
         end = direction.start + DIRECTION_SECONDS if direction.end is None else direction.end
-        subject = "" if direction.speaker is None else names[conversation.index_of(direction.speaker)]
-        found.append(Cue(_sentence(subject, direction.does), direction.start, end))
+        person = None if direction.speaker is None else conversation.index_of(direction.speaker)
+        subject = "" if person is None else names[person]
+        found.append(Cue(_sentence(subject, direction.does), direction.start, end, person))
     for utterance in scene.timeline.utterances:
         if utterance.does:
-            found.append(Cue(_sentence(names[utterance.person], utterance.does), utterance.start, utterance.end))
+            text = _sentence(names[utterance.person], utterance.does)
+            found.append(Cue(text, utterance.start, utterance.end, utterance.person))
     return tuple(sorted(found, key=lambda cue: cue.start))
 
 

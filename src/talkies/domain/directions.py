@@ -13,11 +13,13 @@ class Cue:
     Attributes:
         text: A sentence.
         start, end: Seconds from the start of the video.
+        person: Whose words they are, 0-based: nobody else's part of the picture reads them. None: everybody's.
     """
 
     text: str
     start: float
     end: float
+    person: int | None = None
 
 
 def prompt_between(prompt: str, cues: Iterable[Cue], start: float, end: float) -> str:

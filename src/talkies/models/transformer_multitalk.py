@@ -293,18 +293,20 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
         audio_hidden_states: torch.Tensor | None = None,
         audio_rotary_emb: Rotary | None = None,
         frame_tokens: torch.Tensor | None = None,
+        text_owner: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One block.
 
         Args:
             hidden_states: `[B, S, dim]`.
-            encoder_hidden_states: `[B, L, dim]` text.
+            encoder_hidden_states: `[B, L, dim]` text; with `text_owner` `[B, C, L, dim]`, C of them.
             temb: `[B, G, 6, dim]`: one modulation for each of G equal stretches of the tokens.
             rotary_emb: Tables `[1, S, 1, D / 2]`.
             encoder_hidden_states_image: `[B, I, dim]`.
             audio_hidden_states: `[B, T, P A, audio_dim]`; None leaves the audio attention out.
             audio_rotary_emb: Tables `[P A, 1, D / 2]` of the audio tokens' labels; None for one person.
             frame_tokens: `[B, P+1, R]`: where the people are in the first frame; None for one person.
+            text_owner: `[B, S]`: which of the C texts each token reads.
 
         Returns:
             `[B, S, dim]`.
@@ -324,12 +326,10 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
             video_rotary_emb = cos.unsqueeze(2), sin.unsqueeze(2)
         hidden_states = _add_gated(hidden_states, attended, gate)
 
-        attended = self.attn2(
-            self.norm2(hidden_states.float()).type_as(hidden_states),
-            encoder_hidden_states,
-            encoder_hidden_states_image=encoder_hidden_states_image,
-        )
-        hidden_states = hidden_states + attended
+        normed = self.norm2(hidden_states.float()).type_as(hidden_states)
+        texts = [encoder_hidden_states] if text_owner is None else encoder_hidden_states.unbind(1)
+        read = [self.attn2(normed, text, encoder_hidden_states_image=encoder_hidden_states_image) for text in texts]
+        hidden_states = hidden_states + (read[0] if text_owner is None else _owned(read, text_owner))
 
         if audio_hidden_states is not None:
             normed = self.norm_audio(hidden_states.float()).type_as(hidden_states)
@@ -339,6 +339,12 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
 
         normed = _modulate(self.norm3(hidden_states.float()), ffn_scale, ffn_shift).type_as(hidden_states)
         return _add_gated(hidden_states, self.ffn(normed), ffn_gate)
+
+
+def _owned(read: list[torch.Tensor], owner: torch.Tensor) -> torch.Tensor:
+    """Of C candidates `[B, S, dim]` each token's own, by `owner [B, S]`."""
+    index = owner[:, None, :, None].expand(-1, 1, -1, read[0].shape[-1])
+    return torch.stack(read, dim=1).gather(1, index).squeeze(1)
 
 
 def _modulate(normed: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -381,6 +387,8 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         audio_output_dim: Channels of an audio token.
         audio_context_tokens: Audio tokens of one person in one latent frame.
         vae_scale_factor_temporal: Video frames in one latent frame, the first excepted.
+        absolute_positions: Whether tokens are told where in the picture they are, which Wan leaves to its rotary
+            embedding; a small network does not find out by itself who is "on the left".
     """
 
     _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "audio_projector", "norm"]  # noqa: RUF012
@@ -424,6 +432,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         audio_output_dim: int = 768,
         audio_context_tokens: int = 32,
         vae_scale_factor_temporal: int = 4,
+        absolute_positions: bool = False,
     ) -> None:
         super().__init__(
             patch_size=patch_size,
@@ -468,6 +477,9 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
             audio_output_dim,
             audio_context_tokens,
         )
+        if absolute_positions:
+            self.position_embedding = nn.Linear(_POSITION_FEATURES, inner_dim, bias=False)
+            nn.init.zeros_(self.position_embedding.weight)
 
     @apply_lora_scale("attention_kwargs")
     def forward(
@@ -478,6 +490,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         encoder_hidden_states_image: torch.Tensor | None = None,
         audio_hidden_states: torch.Tensor | None = None,
         person_masks: torch.Tensor | None = None,
+        text_masks: torch.Tensor | None = None,
         return_dict: bool = True,
         attention_kwargs: dict[str, Any] | None = None,
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
@@ -486,13 +499,15 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         Args:
             hidden_states: `[B, in_channels, T', H, W]`, condition channels after the noisy ones.
             timestep: `[B]` in [0, 1000]; or `[B, T]`, one for each frame of tokens; or `[B, S]`, one for each token.
-            encoder_hidden_states: `[B, L, text_dim]`, any L; Wan pads with zeros to 512 and does not mask.
+            encoder_hidden_states: `[B, L, text_dim]`, any L; Wan pads with zeros to 512 and does not mask. Or
+                `[B, C, L, text_dim]`: C texts, each for a region of the picture.
             encoder_hidden_states_image: `[B, I, image_dim]`.
             audio_hidden_states: `[B, P, F, window, blocks, channels]` windows of F = 4 (T' - 1) + 1 video frames (see
                 `window_audio`). One stream of zeros is guidance's "no audio"; None leaves the audio layers out, which
                 is plain Wan.
             person_masks: `[B, P+1, H', W']`, the people in order, then the background, of any resolution. Not used
                 with fewer than two people.
+            text_masks: `[B, C, H', W']`, of any resolution: where which of C texts is read; the last also elsewhere.
             return_dict: Whether to return an output object rather than a tuple.
             attention_kwargs: `scale` weighs loaded LoRAs, as in diffusers.
 
@@ -510,14 +525,20 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         cos, sin = self.rope(hidden_states)  # [1, S, 1, D], each value twice
         rotary_emb = cos[..., 0::2].float().contiguous(), sin[..., 0::2].float().contiguous()  # [1, S, 1, D/2]
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()  # [B, S, dim]
+        if self.config.absolute_positions:
+            hidden_states = hidden_states + self.position_embedding(_position_features(grid).to(hidden_states))
 
+        text_owner = _text_owner(encoder_hidden_states, text_masks, grid)
+        texts = encoder_hidden_states if text_owner is None else encoder_hidden_states.flatten(0, 1)
         groups = timestep.shape[1] if timestep.ndim == 2 else 1
         temb, time_proj, text, image = self.condition_embedder(
-            timestep.flatten(), encoder_hidden_states, encoder_hidden_states_image, timestep_seq_len=groups
+            timestep.flatten(), texts, encoder_hidden_states_image, timestep_seq_len=groups
         )  # [B, G, dim], [B, G, 6 dim], [B, L, dim], [B, I, dim]
         time_proj = time_proj.unflatten(2, (6, -1))  # [B, G, 6, dim]
+        if text_owner is not None:
+            text = text.unflatten(0, encoder_hidden_states.shape[:2])  # [B, C, L, dim]
 
-        arguments = (text, time_proj, rotary_emb, image, audio, audio_rotary_emb, frame_tokens)
+        arguments = (text, time_proj, rotary_emb, image, audio, audio_rotary_emb, frame_tokens, text_owner)
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 hidden_states = self._gradient_checkpointing_func(block, hidden_states, *arguments)
@@ -578,12 +599,45 @@ def _token_grid(hidden_states: torch.Tensor, config: Any) -> tuple[int, int, int
     return frames, rows, columns
 
 
+def _text_owner(text: torch.Tensor, masks: torch.Tensor | None, grid: tuple[int, int, int]) -> torch.Tensor | None:
+    """Which of several texts every token reads, `[B, S]`; None where there is one for all."""
+    if text.ndim != 4:
+        return None
+    if masks is None or masks.ndim != 4 or masks.shape[:2] != text.shape[:2]:
+        raise InputError(
+            f"text_masks is {None if masks is None else list(masks.shape)}; texts of {list(text.shape)} need "
+            f"[{text.shape[0]}, {text.shape[1]}, H, W].",
+            "One mask for each text.",
+        )
+    regions = person_tokens(masks.to(text.device), grid[1:])  # [B, C, R]
+    rest = ~regions.any(dim=1)  # [B, R]
+    owner = regions.float().argmax(dim=1).masked_fill(rest, text.shape[1] - 1)
+    return owner.repeat(1, grid[0])
+
+
+_POSITION_FEATURES = 10
+
+
+def _position_features(grid: tuple[int, int, int]) -> torch.Tensor:
+    """Of every token's column, then row, between -1 and 1: itself, and sines and cosines of pi and 2 pi times it;
+    `[S, 10]`."""
+    frames, rows, columns = grid
+
+    def waves(count: int) -> torch.Tensor:  # [count, 5]
+        place = (torch.arange(count) + 0.5) / count * 2 - 1
+        angles = [place * torch.pi, place * 2 * torch.pi]
+        return torch.stack([place, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], -1)
+
+    across, down = waves(columns).expand(rows, -1, -1), waves(rows)[:, None].expand(-1, columns, -1)
+    return torch.cat([across, down], -1).flatten(0, 1).repeat(frames, 1)
+
+
 def _check_conditions(
     text: torch.Tensor, image: torch.Tensor | None, timestep: torch.Tensor, hidden_states: torch.Tensor, config: Any
 ) -> None:
     batch = hidden_states.shape[0]
     frames, rows, columns = _token_grid(hidden_states, config)
-    if text.ndim != 3 or (text.shape[0], text.shape[2]) != (batch, config.text_dim):
+    if text.ndim not in (3, 4) or (text.shape[0], text.shape[-1]) != (batch, config.text_dim):
         raise InputError(f"encoder_hidden_states is {list(text.shape)}, expected [{batch}, tokens, {config.text_dim}].")
     if image is not None and config.image_dim is None:
         raise InputError("encoder_hidden_states_image was given to a network without image tokens (image_dim is None).")

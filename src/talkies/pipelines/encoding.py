@@ -11,7 +11,7 @@ from torch import Tensor
 
 from talkies.domain.errors import InputError
 from talkies.pipelines.inputs import GenerationPlan, GenerationRequest, listen, load_masks
-from talkies.pipelines.prediction import Conditions
+from talkies.pipelines.prediction import Conditions, Directed
 from talkies.pipelines.prompts import clean_prompt, segment_texts
 from talkies.pipelines.settings import GenerationSettings
 
@@ -43,7 +43,8 @@ class ConditionEncoding:
         if self.transformer.config.image_dim is not None:
             image = request.image_embeds if request.image_embeds is not None else self.encode_image(reference)
             image = image.to(device, dtype).expand(plan.batch, -1, -1)
-        negative_needed = any(not branch.text for branch in plan.sampling.guider().branches)
+        guiders = [plan.sampling.guider(), *([settings.cue_sampling(plan.size).guider()] if request.cues else [])]
+        negative_needed = any(not branch.text for guider in guiders for branch in guider.branches)
         prompt, negative = self._texts(request, settings, plan.batch, negative_needed)
         last = plan.segments.segments[-1]
         # The windows of the last frame look ahead, beyond the video: at silence.
@@ -54,24 +55,39 @@ class ConditionEncoding:
             image,
             None if masks is None else masks.to(device),
             listen(request, plan.batch, self.audio_encoder).tracks(self.audio_encoder, frames),
-            self._directed(request, plan, settings),
+            self._directed(request, plan, settings, masks),
         )
 
     def _directed(
-        self, request: GenerationRequest, plan: GenerationPlan, settings: GenerationSettings
-    ) -> dict[int, Tensor]:
-        """Embeddings of the prompts of segments in which something else is to happen, ``[B, L, D]`` on the CPU."""
+        self, request: GenerationRequest, plan: GenerationPlan, settings: GenerationSettings, masks: Tensor | None
+    ) -> dict[int, Directed]:
+        """Prompts of segments in which something else is to happen, on the CPU; ``masks [B, P + 1, h, w]``."""
         if not request.cues:
             return {}
         if request.prompt is None:
             raise InputError("Cues join a prompt in words, but there are only embeddings.", "Give prompt, too.")
-        texts = segment_texts(request.prompt, request.cues, plan.segments.segments)
+        odd = {cue.person for cue in request.cues if cue.person is not None and not 0 <= cue.person < plan.people}
+        if odd:
+            raise InputError(f"A cue is for person {min(odd)}; there are {plan.people}, counted from 0.")
         known: dict[tuple[str, ...], Tensor] = {}
-        for words in texts.values():
-            if tuple(words) not in known:
-                encoded = self.encode_prompt(words, settings.max_sequence_length).expand(plan.batch, -1, -1)
-                known[tuple(words)] = encoded.to("cpu", self.transformer.dtype)
-        return {index: known[tuple(words)] for index, words in texts.items()}
+
+        def encoded(words: tuple[str, ...]) -> Tensor:
+            if words not in known:
+                states = self.encode_prompt(words, settings.max_sequence_length).expand(plan.batch, -1, -1)
+                known[words] = states.to("cpu", self.transformer.dtype)
+            return known[words]
+
+        found = {}
+        for index, texts in segment_texts(request.prompt, request.cues, plan.segments.segments, plan.people).items():
+            everybody = encoded(texts.everybody)
+            if not texts.own or masks is None:
+                found[index] = Directed(everybody)
+                continue
+            regions = torch.stack([masks[:, person] for person in texts.own], dim=1)  # [B, C - 1, h, w]
+            rest = 1 - regions.amax(dim=1, keepdim=True)
+            prompts = torch.stack([*(encoded(words) for words in texts.own.values()), everybody], dim=1)
+            found[index] = Directed(prompts, torch.cat([regions, rest], dim=1).cpu())
+        return found
 
     def _texts(
         self, request: GenerationRequest, settings: GenerationSettings, batch: int, negative_needed: bool

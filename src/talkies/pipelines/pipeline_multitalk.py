@@ -329,6 +329,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                 return plan.sampling.solver()
             return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
 
+        plain, own = plan.sampling.guider(), settings.cue_sampling(plan.size).guider()
         levels = make_solver().levels
         steps, segments = len(levels) - 1, len(plan.segments.segments)
         with self.progress_bar(total=steps * segments) as bar:
@@ -354,7 +355,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                     self.encode_image if settings.image_tokens == "previous" else None,
                 ),
                 make_solver,
-                plan.sampling.guider(),
+                [own if k in conditions.directed else plain for k in range(segments)],
                 generators,
                 settings.rollout(),
                 step_done,

@@ -20,6 +20,19 @@ from talkies.sampling.segments import Segment
 
 
 @dataclass(frozen=True, eq=False)
+class Directed:
+    """Prompts of a segment in which something else is to happen.
+
+    Attributes:
+        prompts: ``[B, L, D]``, or ``[B, C, L, D]`` for C regions.
+        regions: ``[B, C, h, w]``, the last for everything else; None with one prompt.
+    """
+
+    prompts: Tensor
+    regions: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Conditions:
     """What a run is conditioned on beside its frames; encoded once.
 
@@ -29,7 +42,7 @@ class Conditions:
         image: Image tokens of the reference ``[B, I, D]``; None for networks without.
         masks: ``[B, P + 1, h, w]``; None for one person.
         tracks: Features per sample, per person.
-        directed: Instead of ``prompt`` in some segments, by their index: ``[B, L, D]``.
+        directed: Instead of ``prompt`` in some segments, by their index.
     """
 
     prompt: Tensor
@@ -37,7 +50,7 @@ class Conditions:
     image: Tensor | None
     masks: Tensor | None
     tracks: list[list[FeatureTrack]]
-    directed: Mapping[int, Tensor] = field(default_factory=dict)
+    directed: Mapping[int, Directed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +77,9 @@ class SegmentPredictor:
         channels = condition.channels.to(dtype)
         audio = self.windows(segment).to(device, dtype)  # [B, P, F, W, S, C]
         silence = torch.zeros_like(audio[:, :1])
-        prompt = conditions.directed.get(segment.index, conditions.prompt).to(device, dtype)
+        directed = conditions.directed.get(segment.index, Directed(conditions.prompt))
+        prompt = directed.prompts.to(device, dtype)
+        regions = None if directed.regions is None else directed.regions.to(device)
         image = conditions.image
         if image is not None and before is not None and self.encode_last_frame is not None:
             image = self.encode_last_frame(before.motion.frames[:, :, -1])
@@ -78,6 +93,7 @@ class SegmentPredictor:
                     encoder_hidden_states_image=image,
                     audio_hidden_states=audio if branch.audio else silence,
                     person_masks=conditions.masks if branch.audio else None,
+                    text_masks=regions if branch.text else None,
                     return_dict=False,
                 )[0].float()
             if self.prediction == "velocity":

@@ -37,6 +37,7 @@ class GenerationSettings:
         num_inference_steps: Denoising steps per segment (paper: 40).
         flow_shift: Shift of the schedule; None takes 7 up to 480p sizes and 11 above.
         text_guidance_scale: Guidance by the prompt, 1 = none.
+        cue_guidance_scale: Guidance by the prompt in segments that have words of their own; None: as in all others.
         audio_guidance_scale: Guidance by the audio, 1 = none.
         projected_guidance: APG instead of plain guidance.
         negative_prompt: What guidance by the prompt leads away from.
@@ -54,6 +55,7 @@ class GenerationSettings:
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 40
     flow_shift: float | None = None
     text_guidance_scale: float = 5.0
+    cue_guidance_scale: float | None = None
     audio_guidance_scale: float = 4.0
     projected_guidance: bool = False
     negative_prompt: str = NEGATIVE_PROMPT
@@ -107,6 +109,12 @@ class GenerationSettings:
             self.audio_guidance_scale,
             self.projected_guidance,
         )
+
+    def cue_sampling(self, size: FrameSize) -> SamplingSettings:
+        """``sampling`` of segments that have words of their own; text guidance that was asked for is never lowered."""
+        scale = self.cue_guidance_scale
+        plain = self.sampling(size)
+        return plain if scale is None else dataclasses.replace(plain, text_scale=max(scale, plain.text_scale))
 
     def rollout(self) -> RolloutSettings:
         """How one segment follows the other."""

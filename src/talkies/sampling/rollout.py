@@ -168,7 +168,7 @@ class Rollout:
         conditioning: The autoencoder with the reference.
         predict: Makes each segment's network call.
         make_solver: Makes the solver of one segment (solvers may have a history).
-        guider: Guidance.
+        guider: Guidance; or of each segment, by its index.
         generators: One CPU generator per sample of the batch, or one for all.
         settings: How one segment follows the other.
         step_done: Called after every step.
@@ -180,7 +180,7 @@ class Rollout:
         conditioning: Conditioning,
         predict: PredictSegment,
         make_solver: Callable[[], Solver],
-        guider: Guider,
+        guider: Guider | Sequence[Guider],
         generators: Sequence[torch.Generator],
         settings: RolloutSettings,
         step_done: StepDone | None = None,
@@ -194,7 +194,7 @@ class Rollout:
         self._conditioning = conditioning
         self._predict = predict
         self._make_solver = make_solver
-        self._guider = guider
+        self._guiders = guider if isinstance(guider, Sequence) else [guider] * len(plan.segments)
         self._generators = generators
         self._settings = settings
         self._step_done = step_done
@@ -234,7 +234,7 @@ class Rollout:
             return latents if self._step_done is None else self._step_done(segment, index, latents)
 
         predict = self._predict(segment, condition, before)
-        latents = denoise(predict, latents, solver, self._guider, after_step)
+        latents = denoise(predict, latents, solver, self._guiders[segment.index], after_step)
         clip = self._decode(latents, before)
         if not torch.isfinite(clip.frames.sum(dtype=torch.float64)):
             raise NumericalError("The decoded frames are not finite.", "Try dtype float32 for the autoencoder.")
