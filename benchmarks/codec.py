@@ -28,17 +28,18 @@ from talkies.media.face_places import find_landmarks
 from talkies.models.autoencoder_reference import FRAMES, MOTION_CHANNELS, AutoencoderReference, measure_flow
 from talkies.training.codec import Batch, collate
 from talkies.training.composites import Composer, find_tracks
+from talkies.training.faces import since_reference
 from talkies.training.panels import compose_strip
 
 
 def steps(codec: AutoencoderReference, batch: Batch) -> dict[str, Tensor]:
     """Every stage of decoding, `[N, 4, 3, S, S]` each."""
-    z = codec.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
+    z = codec.encode_groups(*batch.small(), batch.flow, batch.faces)
     motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
     return {
         "still": batch.reference[:, None].expand_as(batch.group),
-        "flow": codec.warped(z, batch.reference),
-        "flow and components": codec.warped(z, batch.reference) + codec.components(z),
+        "flow": codec.decode_groups(motion, batch.reference)[0],
+        "flow and components": codec.decode_groups(z, batch.reference)[0],
         "flow, faces painted": codec.decode_groups(motion, batch.reference, batch.points)[0],
         "flow, faces painted, their expression in the reference known": codec.decode_groups(
             motion, batch.reference, batch.points, batch.expression[:, 4:]
@@ -48,7 +49,7 @@ def steps(codec: AutoencoderReference, batch: Batch) -> dict[str, Tensor]:
 
 
 def composites(codec: AutoencoderReference, folder: Path, draws: int) -> None:
-    composer, rng = Composer(find_tracks(folder), 128, augment=False), np.random.default_rng(1)
+    composer, rng = Composer(find_tracks(folder), 96, augment=False), np.random.default_rng(1)
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(4))
     for _ in range(draws):
         batch = collate([composer.draw(rng)], 2.0, 1.0)
@@ -71,7 +72,8 @@ def lips(codec: AutoencoderReference, folder: Path, count: int) -> None:
             continue
         strip = compose_strip(track, np.random.default_rng(0))
         frames = len(truth) // FRAMES * FRAMES - FRAMES + 1
-        film, maps = (torch.from_numpy(v[:frames]) for v in (strip.film, strip.faces))
+        added = since_reference(strip.faces, strip.units[0])
+        film, maps = (torch.from_numpy(v[:frames]) for v in (strip.film, added))
         still = film[:1].expand(frames // FRAMES, -1, -1, -1)
         groups, faces = (v[1:].unflatten(0, (-1, FRAMES)) for v in (film, maps))
         flow = measure_flow(film[1:], film[0]).unflatten(0, (-1, FRAMES))

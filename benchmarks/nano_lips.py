@@ -4,7 +4,8 @@
 
 Clips of a cache never trained on are generated from their first frame and their voices. Lips are the latents' own
 `open` channel at mouths, against the truth's: r with the own voice, with the neighbour's, and after the voices were
-exchanged; the spread relative to the truth's; how much silent people move relative to speakers.
+exchanged; the spread relative to the truth's; how much silent people move relative to speakers. Heads are the mean flow
+of faces.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
-from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, AutoencoderReference
+from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.sampling.denoise import denoise
 from talkies.sampling.guidance import Branch, ClassifierFreeGuidance
@@ -31,14 +32,18 @@ from talkies.training.system import TrainingSystem
 PLACE = FLOW_CHANNELS + FRAMES * EXPRESSIONS  # how much of a cell is mouth
 
 
-def generate(system: TrainingSystem, batch: Batch, audio: Tensor, steps: int, guidance: float, shift: float) -> Tensor:
-    """Clean latents `[B, z, T, h, w]` of a batch whose first frame is given."""
+def generate(
+    system: TrainingSystem, batch: Batch, audio: Tensor, steps: int, guidance: float, shift: float, text: float = 1.0
+) -> Tensor:
+    """Clean latents `[B, z, T, h, w]` of a batch whose first frame is given; `guidance` is that of audio."""
+    nothing = torch.zeros_like(batch.prompt)
+    nothing[:, 0] = 1  # the end of the text, and padding
 
     def predict(branch: Branch, latents: Tensor, timestep: Tensor) -> Tensor:
         output = system.transformer(
             hidden_states=assemble_hidden_states(latents, batch.known_mask, batch.known, batch.condition),
             timestep=timestep,
-            encoder_hidden_states=system.embed_prompt(batch.prompt),
+            encoder_hidden_states=system.embed_prompt(batch.prompt if branch.text else nothing),
             audio_hidden_states=audio if branch.audio else torch.zeros_like(audio[:, :1]),
             person_masks=batch.person_masks if branch.audio else None,
             return_dict=False,
@@ -48,7 +53,7 @@ def generate(system: TrainingSystem, batch: Batch, audio: Tensor, steps: int, gu
     noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
     solver = EulerSolver(shifted_levels(steps, shift))
     with torch.autocast("cpu", torch.bfloat16):
-        return denoise(predict, noise, solver, ClassifierFreeGuidance(1.0, guidance))
+        return denoise(predict, noise, solver, ClassifierFreeGuidance(text, guidance))
 
 
 def opening(latents: Tensor, where: Tensor, people: int) -> Tensor:
@@ -60,6 +65,16 @@ def opening(latents: Tensor, where: Tensor, people: int) -> Tensor:
     seen, weight = strips[0], strips[1][:, None]
     value = (seen * weight).sum((3, 5)) / weight.square().sum((3, 5)).clamp_min(1e-6)  # [B, 4, T-1, people]
     return value.permute(0, 3, 2, 1).flatten(2)
+
+
+def sway(latents: Tensor, where: Tensor, people: int) -> Tensor:
+    """How far each person's face has moved, `[B, people, 4 (T - 1), 2]` in pixels: the mean flow of its cells."""
+    place = where[:, [PLACE, PLACE + 1], 1:].amax(1).clamp_min(0)  # [B, T-1, h, w]
+    flow = latents[:, :FLOW_CHANNELS, 1:].unflatten(1, (FRAMES, 2)) * FLOW_UNIT  # [B, 4, 2, T-1, h, w]
+    strips = [part.unflatten(-1, (people, -1)) for part in (flow, place)]
+    seen, weight = strips[0], strips[1][:, None, None]
+    value = (seen * weight).sum((4, 6)) / weight.sum((4, 6)).clamp_min(1e-6)  # [B, 4, 2, T-1, people]
+    return value.permute(0, 4, 3, 1, 2).flatten(2, 3)
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -88,16 +103,20 @@ def main() -> None:
     cache = LatentCache([arguments.cache])
     pairs = [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][: arguments.count]
     rows: list[Tensor] = []
+    heads: list[Tensor] = []
     for first in range(0, len(pairs), 8):
         batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
         truth = batch.latents * spread
         lips = [opening(truth, truth, 2)]
+        moved = [sway(truth, truth, 2)]
         for audio in (batch.audio, batch.audio.flip(1)):
             made = generate(
                 system, replace(batch, audio=audio), audio, arguments.steps, arguments.guidance, arguments.shift
             )
             lips.append(opening(made * spread, truth, 2))
+            moved.append(sway(made * spread, truth, 2))
         rows.append(torch.stack(lips))
+        heads.append(torch.stack(moved[:2]))
     truth, made, exchanged = torch.cat(rows, 1)  # [clips, 2, frames] each
     speaks, other = truth.std(-1) > 0.25, truth.flip(1)
     both = speaks & speaks.flip(1)
@@ -110,6 +129,10 @@ def main() -> None:
     if (~speaks).any():
         still = made[~speaks].std(-1).mean() / made[speaks].std(-1).mean()
         print(f"silent people relative to speakers {float(still):.3f}")
+    true_head, made_head = torch.cat(heads, 1)  # [clips, 2, frames, 2] each
+    speed = [(head[..., 1:, :] - head[..., :-1, :]).norm(dim=-1).mean() for head in (made_head, true_head)]
+    print(f"heads: spread relative to the truth's {float(made_head.std(2).mean() / true_head.std(2).mean()):.3f}, "
+          f"speed {float(speed[0] / speed[1]):.3f}")  # fmt: skip
     rng, values = np.random.default_rng(0), correlation(made, truth)[speaks].numpy()
     draws = [rng.choice(values, len(values)).mean() for _ in range(1000)]
     print(f"95 % of bootstrap means of r lie in {np.quantile(draws, 0.025):.3f} to {np.quantile(draws, 0.975):.3f}")

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
-from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, record_person_maps
+from talkies.domain.errors import InputError
+from talkies.models.transformer_multitalk import (
+    MultiTalkTransformer3DModel,
+    _position_features,
+    record_person_maps,
+)
+from talkies.training.config import parse_recipe
 from talkies.training.initialise import attend_nearby
+from talkies.training.system import build_system
+
+SMALL = {
+    "num_attention_heads": 2, "attention_head_dim": 64, "in_channels": 8, "out_channels": 4, "text_dim": 16,
+    "freq_dim": 16, "ffn_dim": 64, "num_layers": 2, "image_dim": None, "added_kv_proj_dim": None, "audio_window": 5,
+    "audio_blocks": 1, "audio_channels": 4, "audio_hidden_dim": 16, "audio_output_dim": 16, "audio_context_tokens": 2,
+}  # fmt: skip
 
 
 def test_tokens_belong_to_the_person_whose_place_they_share() -> None:
     torch.manual_seed(0)
-    model = MultiTalkTransformer3DModel(
-        num_attention_heads=2, attention_head_dim=64, in_channels=8, out_channels=4, text_dim=16, freq_dim=16,
-        ffn_dim=64, num_layers=2, image_dim=None, added_kv_proj_dim=None, audio_window=5, audio_blocks=1,
-        audio_channels=4, audio_hidden_dim=16, audio_output_dim=16, audio_context_tokens=2,
-    ).eval()  # fmt: skip
+    model = MultiTalkTransformer3DModel(**SMALL).eval()
     attend_nearby(model, 4.0)
     masks = torch.zeros(1, 3, 12, 20)
     masks[0, 0, 2:, 1:9], masks[0, 1, 2:, 11:19] = 1, 1
@@ -29,3 +41,35 @@ def test_tokens_belong_to_the_person_whose_place_they_share() -> None:
         owner = person_map[0].argmax(0).unflatten(0, (3, 60))  # [frames, tokens]
         for person in (0, 1):
             assert (owner[:, tokens[person]] == person).float().mean() > 0.9
+
+
+def test_an_opened_network_may_be_given_new_parts(tmp_path: Path) -> None:
+    """It computes what it computed, until they are trained; what does not fit is refused."""
+    torch.manual_seed(0)
+    known = MultiTalkTransformer3DModel(**SMALL)
+    known.save_pretrained(tmp_path)
+
+    def opened(changes: dict[str, object]) -> MultiTalkTransformer3DModel:
+        model = {"path": str(tmp_path), "config": changes}
+        return build_system(
+            parse_recipe({"name": "x", "data": {"train": ["none"]}, "model": model, "limits": {"steps": 1}}, "test")
+        ).transformer
+
+    changed = opened({"absolute_positions": True})
+    arguments = (torch.randn(1, 8, 3, 4, 6), torch.tensor([500.0]), torch.randn(1, 4, 16))
+    with torch.no_grad():
+        assert torch.allclose(changed(*arguments).sample, known(*arguments).sample, atol=1e-5)
+        changed.position_embedding.weight.normal_()
+        assert not torch.allclose(changed(*arguments).sample, known(*arguments).sample, atol=1e-2)
+    with pytest.raises(InputError, match=r"model\.config"):
+        opened({"ffn_dim": 32})
+    with pytest.raises(InputError, match="no place"):
+        opened({"num_layers": 1})
+
+
+def test_positions_do_not_depend_on_the_frames_size() -> None:
+    small, large = (_position_features((2, rows, rows + 2)) for rows in (2, 4))
+    assert small.shape == (2 * 2 * 4, 10) and large.shape == (2 * 4 * 6, 10)
+    assert (small[0, 0] < 0 < small[3, 0]) and (small[0, 5] < 0 < small[4, 5])
+    assert torch.equal(small[:8], small[8:])
+    assert large[:, [0, 5]].abs().max() < 1

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from transformers import UMT5EncoderModel
 
+from talkies.domain.expression import EXPRESSION
 from talkies.domain.face_units import FACE_UNITS
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
@@ -17,11 +22,13 @@ from talkies.models.face_painter import MOUTH, SQUARE
 from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, collate, evaluate
 from talkies.training.composites import Composer, find_tracks
+from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, painter_loss
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
-from talkies.training.panels import STARTS, compose_strip, encode_strip, load_codec
-from talkies.training.prepare import PrepareRecipe, prepare, prepare_share
+from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec
+from talkies.training.prepare import Part, PrepareRecipe, aligned_start, onset_of, part_of, prepare, prepare_share
 from talkies.training.shards import LatentCache
+from talkies.training.text import TextRecipe, train_text_encoder, train_tokenizer
 
 FILMED, SIDE = 45, 96
 JAW = FACE_UNITS.index("jawOpen")
@@ -60,6 +67,8 @@ def draw_track(folder: Path, person: int) -> None:
         mouth_box=np.concatenate([points[:, 4] - 4, points[:, 3] + 5], 1),
         face_box=np.concatenate([low - 10, points.max(1) + 6], 1),
         waveform=(rng.standard_normal(FILMED * 640) * 2000).astype(np.int16),
+        gesture=np.repeat([0, 3, 0], FILMED // 3).astype(np.uint8),
+        meta=np.array(json.dumps({"person": person, "style": {"mood_onset": 1.0}})),
     )
 
 
@@ -80,7 +89,7 @@ def recipe(folder: Path) -> CodecRecipe:
         output=folder / "codec-run",
         latent_channels=MOTION_CHANNELS + 6,
         widths=(8, 8, 16),
-        crop=32,
+        crop=64,
         batch_size=2,
         minutes=0.01,
         basis_draws=16,
@@ -130,10 +139,10 @@ def test_a_frozen_codec_is_gone_on_from(recipe: CodecRecipe, codec: Path, tmp_pa
 
 
 def test_components_improve_on_motion_alone(recipe: CodecRecipe, codec: Path) -> None:
-    composer = Composer(find_tracks(recipe.tracks[0]), 32, augment=False)
+    composer = Composer(find_tracks(recipe.tracks[0]), 64, augment=False)
     batch, model = collate([composer.draw(np.random.default_rng(k)) for k in range(4)], 2.0, 1.0), load_codec(codec)
     with torch.no_grad():
-        z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
+        z = batch.latents(model)
         whole = model.decode_groups(z, batch.reference)[0]
         z[:, MOTION_CHANNELS:] = 0
         motion = model.decode_groups(z, batch.reference)[0]
@@ -174,7 +183,14 @@ def test_cache(folder: Path, codec: Path) -> None:
         people={1: 0.5, 2: 0.5}, captions=folder / "captions.txt",
     )  # fmt: skip
     prepare_share(settings, "0/2", lambda _text: None)
-    prepare(settings, lambda _text: None)
+    told: list[Sequence[Part]] = []
+
+    def describe(parts: Sequence[Part], _rng: np.random.Generator) -> str:
+        told.append(parts)
+        return "A woman waves."
+
+    prepare(settings, describe, {3: 8}, lambda _text: None)
+    assert told and all(part.about["person"] in range(5) for parts in told for part in parts)
     cache = LatentCache([folder / "cache"])
     assert len(cache) == 8
     for number in range(8):
@@ -182,6 +198,83 @@ def test_cache(folder: Path, codec: Path) -> None:
         sample.check(cache.context)
         assert sample.latents.shape[:2] == (MOTION_CHANNELS + 6, 4)
         assert sample.audio is not None and torch.isfinite(sample.audio).all()
+
+
+@pytest.mark.parametrize(("first", "gestures", "in_mood"), [(0, (), False), (12, (3,), False), (24, (), True)])
+def test_a_clip_is_told_what_it_shows(
+    folder: Path, codec: Path, first: int, gestures: tuple[int, ...], in_mood: bool
+) -> None:
+    """A gesture from frame 15 to 29, and a mood from the first second on, in clips of 21 frames."""
+    track = find_tracks(folder / "tracks")[0]
+    panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    part = part_of(panel, first, 21)
+    assert (part.gestures, part.in_mood) == (gestures, in_mood)
+
+
+@pytest.mark.parametrize(("lead", "latest", "start"), [(8, 6, 2), (3, 6, 3), (3, 2, None), (16, 6, 0), (20, 6, None)])
+def test_gestures_begin_with_the_clip(folder: Path, codec: Path, lead: int, latest: int, start: int | None) -> None:
+    """Its stroke begins in frame 15."""
+    track = find_tracks(folder / "tracks")[0]
+    panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    assert onset_of(panel) == (3, 15)
+    assert aligned_start(panel, {3: lead}, latest) == start
+    still = replace(panel, gesture=torch.zeros_like(panel.gesture))
+    assert onset_of(still) == (0, 0) and aligned_start(still, {3: lead}, latest) is None
+
+
+def test_what_a_face_keeps_is_told_relative_to_the_reference(folder: Path, codec: Path) -> None:
+    """Somebody who smiles all the time, as in the picture, does nothing; lips are told as they are."""
+    strip = compose_strip(find_tracks(folder / "tracks")[0], np.random.default_rng(0), 96, 96)
+    names = list(EXPRESSION)
+    smile, lips = names.index("wide"), names.index("open")
+    strip.units[:, smile] = 2.0
+    strip.faces[:, smile] = 2.0 * strip.faces[:, EXPRESSIONS]
+    groups = encode_strip(load_codec(codec), strip, reference=0)["groups"].float()
+    channels = groups[:, FLOW_CHANNELS : FLOW_CHANNELS + FRAMES * EXPRESSIONS].unflatten(1, (FRAMES, EXPRESSIONS))
+    assert channels[:, :, smile].abs().max() < 1e-2 < channels[:, :, lips].abs().max()
+
+
+def test_a_critic_learns_to_tell_mouths_apart() -> None:
+    torch.manual_seed(0)
+    critic, filmed = Critic(8), torch.rand(8, 3, HEIGHT, WIDTH)
+    painted = filmed.mean((2, 3), keepdim=True).expand_as(filmed).clone()
+    optimizer = torch.optim.AdamW(critic.parameters(), 2e-3)
+    before = critic_loss(critic, filmed, painted).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        critic_loss(critic, filmed, painted).backward()
+        optimizer.step()
+    assert critic_loss(critic, filmed, painted).item() < 0.5 * before
+    assert painter_loss(critic, filmed, filmed).item() < painter_loss(critic, filmed, painted).item()
+
+
+def test_mouths_are_cut_out_at_one_size() -> None:
+    """A face twice as large, drawn twice as large, gives the same picture to the critic."""
+    picture = torch.rand(1, 1, 3, 24, 24)
+    small = torch.nn.functional.interpolate(picture[0], (96, 96), mode="bilinear")[None]
+    large = torch.nn.functional.interpolate(picture[0], (192, 192), mode="bilinear")[None]
+    points = torch.tensor([[[[38.0, 40], [58, 40], [48, 50], [42, 66], [54, 66]]]])
+    box = torch.tensor([[[42.0, 60, 54, 72]]])
+    one, two = mouths(small, box, points), mouths(large, box * 2, points * 2)
+    assert one.shape == (1, 3, HEIGHT, WIDTH) and (one - two).abs().mean() < 0.01
+
+
+def test_a_text_encoder_learns_to_read(tmp_path: Path) -> None:
+    texts = {"the man on the left nods.": [1, 0], "the man on the right nods.": [0, 1], "two men talk.": [0, 0]}
+    train_tokenizer([*texts] * 20, vocab_size=300).save_pretrained(tmp_path / "tokenizer")
+    recipe = TextRecipe(
+        tracks=[], tokenizer=tmp_path / "tokenizer", output=tmp_path / "words", length=24, steps=120, batch_size=16,
+        config={"vocab_size": 300, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+    )  # fmt: skip
+
+    def draw(rng: np.random.Generator) -> tuple[str, np.ndarray]:
+        text = list(texts)[int(rng.integers(3))]
+        return text, np.array([*texts[text], np.nan], np.float32)
+
+    encoder, share = train_text_encoder(recipe, draw, lambda _text: None)
+    assert share > 0.95
+    again = UMT5EncoderModel.from_pretrained(tmp_path / "words")
+    assert torch.equal(again.shared.weight, encoder.shared.weight)
 
 
 def test_a_sealed_folder_names_no_machine(tmp_path: Path) -> None:

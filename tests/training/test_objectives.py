@@ -52,6 +52,19 @@ def test_share_one_without_weights_is_plain_flow_matching(batch: Batch) -> None:
     torch.testing.assert_close(flow_matching_loss(output, plain, ObjectiveSection(), 0.0), expected)
 
 
+def test_channels_weigh_as_asked(batch: Batch) -> None:
+    """Errors in a channel that weighs three times as much cost three times as much; the scale of the loss stays."""
+    plain = ObjectiveSection(prediction="sample", velocity_share=Ramp())
+    heavy = plain.model_copy(update={"channel_weights": ((0, 1, 3.0),)})
+    errors = [batch.latents.clone() for _ in range(3)]
+    errors[0][:, 0] += 0.1
+    errors[1][:, 1] += 0.1
+    errors[2] += 0.1
+    first, second, everywhere = (flow_matching_loss(output, batch, heavy, 0.0) for output in errors)
+    torch.testing.assert_close(first, 3 * second)
+    torch.testing.assert_close(everywhere, flow_matching_loss(errors[2], batch, plain, 0.0))
+
+
 def test_lips_and_given_frames_weigh_as_asked(batch: Batch) -> None:
     objective = ObjectiveSection(prediction="sample", velocity_share=Ramp(), lip_gain=3.0, known_frames=0.0)
     off = batch.latents.clone()

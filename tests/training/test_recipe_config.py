@@ -26,7 +26,7 @@ def test_a_small_recipe_fills_in_the_rest() -> None:
     [
         ({"optimiser": {}}, "optimiser: Extra inputs"),
         ({"limits": {}}, "limits: give `steps`, `hours` or both"),
-        ({"model": {}}, "model: give either `path`"),
+        ({"model": {}}, "model: give `path`"),
         ({"train": "audio"}, "needs `model.path`"),
         ({"optimizer": {"lr": -1}}, "optimizer.lr"),
         ({"data": {"train": ["c"], "batch_size": 3}, "machine": {"processes": 2}}, "multiple of `machine.processes`"),

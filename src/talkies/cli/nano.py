@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from talkies.domain.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from talkies.training.prepare import Part
 
 app = typer.Typer(help="Make the parts of the small model.", no_args_is_help=True)
 
@@ -72,9 +78,32 @@ def latents(
 
     settings = read_recipe(PrepareRecipe, recipe)
     if share is None:
-        prepare(settings, typer.echo)
+        from talkies.stage.corpus import Performer, caption_performers
+        from talkies.stage.gestures import GESTURES, preparation
+
+        def describe(parts: Sequence[Part], rng: np.random.Generator) -> str:
+            performers = [Performer(part.about, part.gestures, part.in_mood) for part in parts]
+            return caption_performers(performers, rng)
+
+        # a segment of a film begins with up to five given frames
+        leads = {number: 5 + round(25 * preparation(name)) for number, name in enumerate(GESTURES, 1)}
+        prepare(settings, describe, leads, typer.echo)
     else:
         prepare_share(settings, share, typer.echo)
+
+
+@app.command()
+def words(recipe: Recipe) -> None:
+    """Teach the text encoder to read captions, before it is trained along with the transformer."""
+    from talkies.stage.corpus import draw_statements
+    from talkies.training.composites import find_tracks
+    from talkies.training.config import read_recipe
+    from talkies.training.text import TextRecipe, train_text_encoder
+
+    settings = read_recipe(TextRecipe, recipe)
+    abouts = [track.about for folder in settings.tracks for track in find_tracks(folder)]
+    _, share = train_text_encoder(settings, lambda rng: draw_statements(abouts, rng), typer.echo)
+    typer.echo(f"{100 * share:.1f} % of what unseen captions say is read")
 
 
 @app.command()

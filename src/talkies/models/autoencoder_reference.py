@@ -33,6 +33,8 @@ from torch import Tensor, nn
 from talkies.domain.errors import MissingDependencyError
 from talkies.domain.expression import AT_MOUTH, EXPRESSION
 from talkies.models.face_painter import (
+    DETAIL,
+    SQUARE,
     UNIT,
     FacePainter,
     face_frames,
@@ -162,9 +164,29 @@ def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
     return flow
 
 
-def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels), bilinearly."""
-    return look_up(picture, torch.stack(grid(picture.shape[-2], picture.shape[-1], flow)) + flow)
+def warp(picture: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels)."""
+    places = torch.stack(grid(picture.shape[-2], picture.shape[-1], flow)) + flow
+    return look_up(picture, places, mode=mode)
+
+
+def _extent(frames: Tensor, motion: Tensor, like: Tensor) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of what the faces' squares cover in pixels of `like [..., H, W]`.
+
+    Args:
+        frames: `[N, 2, 3]`, of `face_frames`.
+        motion: `[N, 2, 3]`, of `head_motion`.
+        like: Has `DETAIL` times the pixels of `frames` along either side.
+    """
+    H, W = like.shape[-2:]
+    edge = torch.tensor([0.0, SQUARE], device=frames.device)
+    corners = transform(inverse(frames), edge.expand(2, 2), edge[:, None].expand(2, 2))
+    corners = transform(inverse(motion), corners[:, 0], corners[:, 1]).movedim(1, 0).flatten(1) * DETAIL  # [2, 4 N]
+    if not corners.isfinite().all():
+        return 0, H, 0, W
+    (left, top), (right, bottom) = corners.amin(1).floor().int().tolist(), corners.amax(1).ceil().int().tolist()
+    top, left = (min(max(0, low), most) for low, most in ((top, H - 1), (left, W - 1)))
+    return top, max(top + 1, min(H, bottom)), left, max(left + 1, min(W, right))
 
 
 def _faces_or_none(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -303,17 +325,21 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         """
         (H, W), (h, w) = reference.shape[-2:], z.shape[-2:]
         reference = reference.float()
-        small = resized(reference, h * CELL, w * CELL).repeat_interleave(FRAMES, 0)
-        flow = coarse_flow(z).flatten(0, 1)
-        left, paint = self.components(z).flatten(0, 1), torch.zeros_like(small[:, :1].expand(-1, 4, -1, -1))
+        drawn = resized(reference, h * CELL * DETAIL, w * CELL * DETAIL)  # faces are drawn at this size
+        layers = [resized(part, *drawn.shape[-2:]) for part in (coarse_flow(z), self.components(z))]
+        flow, left = (part.flatten(0, 1) for part in layers)  # the flow still in pixels of the latents' size
+        paint = flow.new_zeros(len(flow), 4, *drawn.shape[-2:])
         if points is not None:
             if seen is None:
                 seen = self.read_reference(reference, points, h, w)
             points = points.float() * points.new_tensor([w * CELL / W, h * CELL / H])
             for k in range(points.shape[1]):
-                flow, left, paint = self._draw_face(z, small, points[:, k], seen[:, k], flow, left, paint)
-        flow, left, paint = resized_flow(flow, H, W), resized(left, H, W), resized(paint, H, W)
-        frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
+                self._draw_face(z, drawn, points[:, k], seen[:, k], (flow, left, paint))
+        flow = resized(flow, H, W) * flow.new_tensor([W / (w * CELL), H / (h * CELL)]).view(2, 1, 1)
+        left, paint = resized(left, H, W), resized(paint, H, W)
+        # between pixels a bilinear look is a blur that comes and goes with the motion; training does without
+        mode = "bilinear" if torch.is_grad_enabled() else "bicubic"
+        frames = warp(reference.repeat_interleave(FRAMES, 0), flow, mode)
         frames = (frames + left) * (1 - paint[:, 3:]) + paint[:, :3]
         return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
 
@@ -332,39 +358,43 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         count, faces = points.shape[:2]
         if not faces:
             return reference.new_zeros(count, 0, EXPRESSIONS, dtype=torch.float32)
-        small = resized(reference.float(), h * CELL, w * CELL)
+        drawn = resized(reference.float(), h * CELL * DETAIL, w * CELL * DETAIL)
         frames, _ = _faces_or_none((points.float() * points.new_tensor([w * CELL / W, h * CELL / H])).flatten(0, 1))
-        squares = self.painter.squares(small.repeat_interleave(faces, 0), frames)
-        seen = self.painter.reader(squares.to(self.painter.out.weight.dtype)).float()
-        return self.painter.at_rest(seen).unflatten(0, (count, faces))
+        squares = self.painter.squares(drawn.repeat_interleave(faces, 0), frames, DETAIL)
+        return self.painter.read(squares).unflatten(0, (count, faces))
 
     def _draw_face(
-        self, z: Tensor, still: Tensor, points: Tensor, seen: Tensor, flow: Tensor, left: Tensor, paint: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One face of every picture: the flow with it, what is left of components, and paint."""
+        self, z: Tensor, still: Tensor, points: Tensor, seen: Tensor, layers: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        """Draws one face of every picture into the layers: flow, what is left of components, and paint.
+
+        Args:
+            z: `[N, c, h, w]`.
+            still: The reference at the size of the layers, `[N, 3, ...]`.
+            points: `[N, 5, 2]` in pixels of the latents' size, as everything here.
+            seen: `[N, 8]`.
+            layers: `[4 N, 2, ...]`, `[4 N, 3, ...]`, `[4 N, 4, ...]`, changed in place.
+        """
         frames, known = _faces_or_none(points)
         expression, presence, motion, beside = self.read_face(z, frames)
-        presence = presence * known
         gain = [1.0 if place else self.config.lip_gain for place in MOUTHS]
-        expression = expression * expression.new_tensor(gain)
-        square = self.painter.squares(still[::FRAMES], frames)
-        return self._place_face(frames, expression, presence, motion, beside, square, seen, flow, left, paint)
-
-    def _place_face(
-        self, frames: Tensor, expression: Tensor, presence: Tensor, motion: Tensor, beside: Tensor, square: Tensor,
-        seen: Tensor, flow: Tensor, left: Tensor, paint: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        square, seen = square.repeat_interleave(FRAMES, 0), seen.repeat_interleave(FRAMES, 0)
-        frames, presence = frames.repeat_interleave(FRAMES, 0), presence.repeat_interleave(FRAMES, 0)
-        own, drawn = self.painter(square, expression.flatten(0, 1), seen, beside.flatten(0, 1))
-        x, y = grid(flow.shape[-2], flow.shape[-1], flow)
-        moved = transform(motion.flatten(0, 1), x, y)  # the head's motion alone
+        expression = (expression * expression.new_tensor(gain)).flatten(0, 1)
+        square, seen, frames, presence = (
+            part.repeat_interleave(FRAMES, 0)
+            for part in (self.painter.squares(still, frames, DETAIL), seen, frames, presence * known)
+        )
+        motion = motion.flatten(0, 1)
+        own, drawn = self.painter(square, expression, seen, beside.flatten(0, 1))
+        top, bottom, left, right = _extent(frames, motion, still)
+        flow, rest, paint = (layer[:, :, top:bottom, left:right] for layer in layers)
+        x, y = (v[top:bottom, left:right] / DETAIL for v in grid(still.shape[-2], still.shape[-1], still))
+        moved = transform(motion, x, y)  # the head's motion alone
         places = transform(frames, moved[:, 0], moved[:, 1])  # where every pixel lies in the face's square
         share = oval(places) * presence[:, None, None, None]
-        at = look_up(torch.cat([own, drawn], 1), places, "zeros")
-        back = turn(inverse(frames), at[:, :2])
-        flow = torch.lerp(flow, moved + back - torch.stack([x, y]), share)
-        return flow, left * (1 - share), torch.lerp(paint, at[:, 2:], share)
+        at = look_up(torch.cat([own, drawn], 1), places * DETAIL, "zeros")
+        wanted = moved + turn(inverse(frames), at[:, :2]) - torch.stack([x, y])
+        for layer, value in ((flow, wanted), (rest, 0.0), (paint, at[:, 2:])):
+            layer.copy_(layer.clone() * (1 - share) + value * share)
 
     def read_face(self, z: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What latents say of one face: expression `[N, 4, 8]`, whether they speak of it `[N]`, how the head has moved,

@@ -7,8 +7,10 @@ nearly the same picture for everybody. Three steps:
 2. a **basis** of flow fields, one for every expression, its square, and the coarse flow at nine places (a head that
    turns is not flat), moves the skin from there to what it should do: a linear fit to the exact motion of the stage's
    faces, so that it is right before anything is trained;
-3. a **network** sees both and draws what no flow can bring, the inside of the mouth above all, and mends the flow.
+3. a **network** sees both and draws what no flow can bring, the inside of the mouth above all, and mends the flow; its
+   last part works twice as finely, where teeth and lips have edges.
 
+Lengths and places are told in units of the square, of which it is 96 wide; its pixels are `DETAIL` times as many.
 Nothing in it depends on how large the face is in the picture or where. Related work: the aligned squares are as old as
 active appearance models (Cootes et al., ECCV 1998); LivePortrait (2024) drives pictures by keypoints in such squares.
 """
@@ -27,17 +29,19 @@ EXPRESSIONS = len(EXPRESSION)
 FEATURES = 2 * EXPRESSIONS
 LEANING_AT = (20.0, 48.0, 76.0)  # rows and columns of the square where flow beside the head's affine motion is told
 LEANING = 2 * len(LEANING_AT) ** 2
-SQUARE = 96  # pixels of a face's square
-UNIT = 32.0  # of them from between the eyes to the mouth
+SQUARE = 96  # units of a face's square
+DETAIL = 2  # pixels to a unit
+UNIT = 32.0  # units from between the eyes to the mouth
 MOUTH = (48.0, 56.0)  # where the mouth's middle lies in it (x, y)
 PATCH_X, PATCH_Y, PATCH = 16, 32, 64  # the part of it in which the network draws: mouth, chin and cheeks
+FINEST = 32  # channels of the network's convolutions at a pixel to a unit
 #: The face in its square: middle and half axes of an ellipse.
 _OVAL = (48.0, 46.0, 42.0, 46.0)
 _KEPT = tuple(name in KEPT for name in EXPRESSION)
 
 
 def face_frames(points: Tensor) -> Tensor:
-    """From pixels of the picture to pixels of the face's square.
+    """From pixels of the picture to units of the face's square.
 
     Args:
         points: `[..., 5, 2]` in pixels (x, y): two eyes, nose, two corners of the mouth.
@@ -90,11 +94,11 @@ def grid(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def look_up(picture: Tensor, places: Tensor, padding: str = "border") -> Tensor:
-    """`picture [N, c, H, W]` at `places [N, 2, h, w]` (x, y in its pixels), bilinearly."""
+def look_up(picture: Tensor, places: Tensor, padding: str = "border", mode: str = "bilinear") -> Tensor:
+    """`picture [N, c, H, W]` at `places [N, 2, h, w]` (x, y in its pixels)."""
     H, W = picture.shape[-2:]
     scaled = torch.stack([places[:, 0] * (2 / W) - 1, places[:, 1] * (2 / H) - 1], -1)
-    return F.grid_sample(picture, scaled, mode="bilinear", padding_mode=padding, align_corners=False)
+    return F.grid_sample(picture, scaled, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def oval(places: Tensor) -> Tensor:
@@ -133,7 +137,7 @@ class _Block(nn.Module):
 
 
 class _Reader(nn.Module):
-    """What a face does in its square, `[N, 3, 96, 96]` in [-1, 1] -> `[N, 8]`."""
+    """What a face does in its square, a pixel to a unit: `[N, 3, 96, 96]` in [-1, 1] -> `[N, 8]`."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
@@ -155,7 +159,7 @@ class FacePainter(nn.Module):
     """See the module.
 
     Args:
-        widths: Channels of the network's convolutions at 1/2, 1/4 and 1/8 of the square's resolution.
+        widths: Channels of the network's convolutions at 2, 4 and 8 units to a pixel.
     """
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
@@ -173,22 +177,33 @@ class FacePainter(nn.Module):
         self.to_fine, self.fine_join = nn.ConvTranspose2d(middle, fine, 2, 2), _convolution(2 * fine, fine, 1)
         self.fine_out = _Block(fine, told)
         self.out = nn.Conv2d(fine, 2 + 4 * 4, 3, padding=1)
+        self.finest_in, self.to_finest = _convolution(4 * 8, FINEST), nn.ConvTranspose2d(fine, FINEST, 2, 2)
+        self.finest_join, self.finest_block = _convolution(2 * FINEST, FINEST, 1), _Block(FINEST, told)
+        self.finest_out = nn.Conv2d(FINEST, 2 + 4 * 4, 3, padding=1)
         with torch.no_grad():
+            self.finest_out.weight *= 0.02
+            self.finest_out.bias.zero_()  # type: ignore[union-attr]
             self.out.weight *= 0.05
             self.out.bias.zero_()  # type: ignore[union-attr]
             self.out.bias[14:] -= 3.0  # type: ignore[index]
 
-    def squares(self, reference: Tensor, frames: Tensor) -> Tensor:
-        """Faces of pictures `[N, 3, H, W]` in their squares, `[N, 3, 96, 96]`, by `face_frames [N, 2, 3]`."""
-        places = transform(inverse(frames), *grid(SQUARE, SQUARE, reference))
-        return look_up(reference, places)
+    def squares(self, reference: Tensor, frames: Tensor, scale: float = 1.0) -> Tensor:
+        """Faces of pictures `[N, 3, H, W]` in their squares, `[N, 3, 192, 192]`, by `face_frames [N, 2, 3]` of points
+        in pixels that are `scale` of the pictures' pixels wide."""
+        side = SQUARE * DETAIL
+        x, y = (v / DETAIL for v in grid(side, side, reference))
+        return look_up(reference, transform(inverse(frames), x, y) * scale)
+
+    def read(self, squares: Tensor) -> Tensor:
+        """What faces do in their squares, as far as it is to be undone: `[N, 3, 192, 192]` -> `[N, 8]`."""
+        return self.at_rest(self.reader(F.avg_pool2d(squares, DETAIL).to(self.out.weight.dtype)).float())
 
     def at_rest(self, seen: Tensor) -> Tensor:
         """Of what the reader saw, `[N, 8]`, that which is to be undone."""
         return seen.masked_fill(torch.tensor(_KEPT, device=seen.device), 0.0)
 
     def basis_flow(self, expression: Tensor, seen: Tensor, leaning: Tensor) -> Tensor:
-        """The skin's motion back from `expression [N, 8]` to `seen [N, 8]`: `[N, 2, 96, 96]`, pixels of the square."""
+        """The skin's motion back from `expression [N, 8]` to `seen [N, 8]`: `[N, 2, 96, 96]`, units of the square."""
         known = torch.cat([features(expression) - features(seen), leaning], 1)
         return torch.einsum("nk,kcyx->ncyx", known, self.basis.float())
 
@@ -196,40 +211,55 @@ class FacePainter(nn.Module):
         """Draws faces.
 
         Args:
-            square: The face in the given picture, `[N, 3, 96, 96]` in [-1, 1].
+            square: The face in the given picture, `[N, 3, 192, 192]` in [-1, 1].
             expression: What it is to do, `[N, 8]`.
             seen: What it does in the given picture, `[N, 8]`.
-            leaning: Flow beside the head's affine motion at `LEANING_AT`, `[N, 18]` in pixels of the square.
+            leaning: Flow beside the head's affine motion at `LEANING_AT`, `[N, 18]` in units of the square.
 
         Returns:
-            Flow from the wanted to the given face `[N, 2, 96, 96]` in pixels of the square; and paint
-            `[N, 4, 96, 96]`, colours multiplied by their opacity, then opacity.
+            Flow from the wanted to the given face `[N, 2, 192, 192]` in units of the square; and paint
+            `[N, 4, 192, 192]`, colours multiplied by their opacity, then opacity.
         """
-        flow = self.basis_flow(expression, seen, leaning)
-        x, y = grid(SQUARE, SQUARE, square)
-        moved = look_up(square, torch.stack([x, y]) + flow)
-        patch = torch.cat([square, moved, flow / 4], 1)[..., PATCH_Y : PATCH_Y + PATCH, PATCH_X : PATCH_X + PATCH]
+        coarse_flow = self.basis_flow(expression, seen, leaning)
+        flow = _doubled(coarse_flow)
+        x, y = grid(SQUARE * DETAIL, SQUARE * DETAIL, square)
+        moved = look_up(square, torch.stack([x, y]) + flow * DETAIL)
         dtype = self.out.weight.dtype
         told = torch.cat([features(expression), features(seen), leaning / 2], 1).to(dtype)
-        x = F.pixel_unshuffle(patch, 2).to(dtype).contiguous(memory_format=torch.channels_last)
+        sharp = _patch(torch.cat([square, moved, flow / 4], 1), DETAIL)
+        x = F.pixel_unshuffle(F.avg_pool2d(sharp, DETAIL), 2).to(dtype).contiguous(memory_format=torch.channels_last)
         fine = self.fine_block(F.relu(self.fine_in(x)), told)
         middle = self.middle_block(F.relu(self.middle_in(fine)), told)
         h = self.coarse_block2(self.coarse_block1(F.relu(self.coarse_in(middle)), told), told)
         h = self.middle_out(F.relu(self.middle_join(torch.cat([self.to_middle(h), middle], 1))), told)
         h = self.fine_out(F.relu(self.fine_join(torch.cat([self.to_fine(h), fine], 1))), told)
         out = self.out(h).float()
-        finer = F.interpolate(out[:, :2] * 4, scale_factor=2, mode="bilinear", align_corners=False)
-        paint = F.pixel_shuffle(out[:, 2:], 2)  # [N, 4, 64, 64]
+        x = F.pixel_unshuffle(sharp, 2).to(dtype).contiguous(memory_format=torch.channels_last)
+        finest = F.relu(self.finest_in(x))
+        finest = self.finest_block(F.relu(self.finest_join(torch.cat([self.to_finest(h), finest], 1))), told)
+        mended = self.finest_out(finest).float()
+        finer = _doubled(_doubled(out[:, :2] * 4) + mended[:, :2])
+        paint = _doubled(F.pixel_shuffle(out[:, 2:], 2)) + F.pixel_shuffle(mended[:, 2:], 2)  # [N, 4, 128, 128]
         window = _window(square.device)
         opacity = paint[:, 3:].sigmoid() * window
-        colours = (moved[..., PATCH_Y : PATCH_Y + PATCH, PATCH_X : PATCH_X + PATCH] + paint[:, :3]) * opacity
-        around = (PATCH_X, SQUARE - PATCH - PATCH_X, PATCH_Y, SQUARE - PATCH - PATCH_Y)
+        colours = (_patch(moved, DETAIL) + paint[:, :3]) * opacity
+        around = [side * DETAIL for side in (PATCH_X, SQUARE - PATCH - PATCH_X, PATCH_Y, SQUARE - PATCH - PATCH_Y)]
         return flow + F.pad(finer * window, around), F.pad(torch.cat([colours, opacity], 1), around)
 
 
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _patch(x: Tensor, scale: int) -> Tensor:
+    """The part of squares `[..., 96 scale, 96 scale]` in which the network draws."""
+    low, left, side = PATCH_Y * scale, PATCH_X * scale, PATCH * scale
+    return x[..., low : low + side, left : left + side]
+
+
 def _window(device: torch.device) -> Tensor:
-    """1 in the middle of the patch, falling to 0 over its outermost 8 pixels: `[64, 64]`."""
-    ramp = ((torch.arange(PATCH, device=device) + 0.5) / 8).clamp(max=1)
+    """1 in the middle of the patch, falling to 0 over its outermost 8 units: `[128, 128]`."""
+    ramp = ((torch.arange(PATCH * DETAIL, device=device) + 0.5) / (8 * DETAIL)).clamp(max=1)
     ramp = torch.minimum(ramp, ramp.flip(0))
     return ramp[:, None] * ramp
 
@@ -244,7 +274,7 @@ def leaning(flow: Tensor, motion: Tensor, frames: Tensor, cell: int) -> Tensor:
         cell: Pixels to a cell's side.
 
     Returns:
-        `[N, 18]` in pixels of the square.
+        `[N, 18]` in units of the square.
     """
     at = torch.tensor(LEANING_AT, device=flow.device)
     in_reference = transform(inverse(frames), at[None].expand(3, 3), at[:, None].expand(3, 3))

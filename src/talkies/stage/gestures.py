@@ -114,6 +114,11 @@ def plan_gesture(
                    strength)  # fmt: skip
 
 
+def preparation(name: GestureName) -> float:
+    """Seconds from a gesture's start to its stroke."""
+    return _TIMES[name][0]
+
+
 def shortest_time(name: GestureName) -> float:
     """Seconds that a gesture takes at least."""
     before, shortest, _, after = _TIMES[name]

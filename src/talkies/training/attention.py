@@ -1,15 +1,15 @@
 """Attention that trains fast on a CPU.
 
-PyTorch's fused CPU attention is quick forwards but slow backwards, most of all with few keys (text, audio). Here the
-backward pass recomputes the probabilities a few samples at a time with plain matrix products, so that they stay in the
-cache; the forward pass is PyTorch's own, and so is the memory that is kept. A whole training step by
-`benchmarks/training_speed.py` (2026-11-22, one thread of a 2-core CPU, 24 GiB, other work running): 1.60 -> 2.46
-samples/s with 8 heads of 32, 2.15 -> 2.58 with 4 heads of 64.
+PyTorch's fused CPU attention is slow at the sizes of a small video model, backwards above all and with few keys (text,
+audio). Here both passes are plain matrix products over a few samples at a time, so that the probabilities stay in the
+cache; the backward pass computes them again, so no more memory is kept. A whole training step by
+`benchmarks/training_speed.py` (2026-11-27, one thread of a 2-core CPU, 24 GiB, other work running): 2.18 -> 3.59
+samples/s with 8 heads of 32, 2.84 -> 4.28 with 4 heads of 64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_CHUNK = 4_000_000  # probabilities computed at once
+_CHUNK = 1_000_000
+
+
+def _parts(query: Tensor, key: Tensor) -> Iterator[slice]:
+    """A few samples at a time."""
+    step = max(1, _CHUNK // (query.shape[1] * query.shape[2] * key.shape[2]))
+    for start in range(0, query.shape[0], step):
+        yield slice(start, start + step)
 
 
 class _Attention(torch.autograd.Function):
@@ -25,9 +32,14 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """PyTorch's fused attention; keeps its inputs only."""
+        """Keeps its inputs only."""
         ctx.save_for_backward(query, key, value)
-        return F.scaled_dot_product_attention(query, key, value)
+        out = torch.empty_like(query)
+        for part in _parts(query, key):
+            q = (query[part] * query.shape[-1] ** -0.5).contiguous()
+            probability = torch.softmax(q @ key[part].contiguous().mT, dim=-1)  # [b, H, S, L]
+            out[part] = probability @ value[part].contiguous()
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -36,9 +48,7 @@ class _Attention(torch.autograd.Function):
         (gradient,) = gradients
         scale = query.shape[-1] ** -0.5
         found = [torch.empty_like(tensor) for tensor in (query, key, value)]
-        step = max(1, _CHUNK // (query.shape[1] * query.shape[2] * key.shape[2]))
-        for start in range(0, query.shape[0], step):
-            part = slice(start, start + step)
+        for part in _parts(query, key):
             q, k, v = (query[part] * scale).contiguous(), key[part].contiguous(), value[part].contiguous()
             g = gradient[part].contiguous()
             probability = torch.softmax(q @ k.mT, dim=-1)  # [b, H, S, L]

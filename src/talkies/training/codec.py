@@ -32,8 +32,10 @@ from talkies.models.autoencoder_reference import (
     MOTION_CHANNELS,
     PLACES,
     AutoencoderReference,
+    resized,
 )
 from talkies.training.composites import Composer, Composite, Track, find_tracks
+from talkies.training.critic import Critic, critic_loss, mouths, painter_loss
 from talkies.training.face_basis import fit_face_basis
 from talkies.training.muon import ConvMuon
 from talkies.training.optim import load_state_tensors, set_rates, state_tensors
@@ -67,6 +69,9 @@ class CodecRecipe(BaseModel):
     basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
     without_components: float = Field(0.5, description="Share of draws without components; else faded at random.")
     latent_noise: float = Field(0.2, description="Most noise on latents in training, in their own spread.")
+    critic_minutes: float = Field(0.0, description="So many last minutes a critic of mouths has its say.")
+    critic_weight: float = Field(0.3, description="Of its gradient, relative to that of the pixels' error.")
+    critic_rate: float = 4e-4
     ema: float = 0.999
     seed: int = 0
     report_minutes: float = 3.0
@@ -79,10 +84,24 @@ class Batch:
     group: Tensor  # [N, 4, 3, S, S]
     reference: Tensor  # [N, 3, S, S]
     weight: Tensor  # [N, 4, 1, S, S]
-    faces: Tensor  # [N, 4, 10, S/16, S/16]
-    flow: Tensor  # [N, 4, 2, S, S]
+    faces: Tensor  # [N, 4, 10, s/16, s/16]
+    flow: Tensor  # [N, 4, 2, s, s]
     points: Tensor  # [N, 1, 5, 2]
     expression: Tensor  # [N, 5, 8]
+    mouth: Tensor  # [N, 4, 4]
+
+    def small(self) -> tuple[Tensor, Tensor]:
+        """Group and reference at the size at which motion is told, `[N, 4, 3, s, s]` and `[N, 3, s, s]`."""
+        side = self.flow.shape[-1]
+        return resized(self.group, side, side), resized(self.reference, side, side)
+
+    def latents(self, model: AutoencoderReference) -> Tensor:
+        """`[N, z, s/16, s/16]`."""
+        return model.encode_groups(*self.small(), self.flow, self.faces)
+
+    def cell_weight(self) -> Tensor:
+        """Mean loss weight of every cell in the frame where it weighs most, `[N, s/16, s/16]`."""
+        return F.avg_pool2d(self.weight.amax(1), self.weight.shape[-1] // self.faces.shape[-1])[:, 0]
 
 
 def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> Batch:
@@ -99,7 +118,7 @@ def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(draw, name) for draw in draws]).astype(np.float32))
 
-    names = ("faces", "flow", "points", "expression")
+    names = ("faces", "flow", "points", "expression", "mouth")
     return Batch(stack("group"), stack("reference"), torch.from_numpy(weight), *(stack(name) for name in names))
 
 
@@ -128,8 +147,9 @@ def fit_basis(model: AutoencoderReference, composer: Composer, draws: int, rng: 
     for _ in range(draws // 8):
         batch = collate([composer.draw(rng) for _ in range(8)], 10.0, 2.0)
         coarse = F.avg_pool2d(batch.flow.flatten(1, 2) / FLOW_UNIT, CELL)
-        left = F.pixel_unshuffle((batch.group - model.warped(coarse, batch.reference)).flatten(1, 2), CELL)
-        weight = F.avg_pool2d(batch.weight.amax(1), CELL).permute(0, 2, 3, 1).flatten()  # [8*h*w]
+        group, reference = batch.small()
+        left = F.pixel_unshuffle((group - model.warped(coarse, reference)).flatten(1, 2), CELL)
+        weight = batch.cell_weight().flatten()  # [8*h*w]
         blocks = left.permute(0, 2, 3, 1).flatten(0, 2)[weight > 1.5] * weight[weight > 1.5, None].sqrt()
         scatter += blocks.T @ blocks
     model.basis.copy_(torch.linalg.eigh(scatter).eigenvectors.flip(1).T[: len(model.basis)])
@@ -151,7 +171,7 @@ class CodecTrainer:
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = {k: v for k, v in self.model.named_parameters() if v.requires_grad}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
-        kernels = {k: v for k, v in self.parameters.items() if v.ndim == 4 and not k.startswith("painter.out")}
+        kernels = {k: v for k, v in self.parameters.items() if v.ndim == 4 and "out.weight" not in k}
         rest = [v for k, v in self.parameters.items() if k not in kernels]
         self.optimizers: list[torch.optim.Optimizer] = [
             ConvMuon(kernels.values(), recipe.muon_rate),
@@ -160,6 +180,8 @@ class CodecTrainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
+        self.critic = Critic()
+        self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -200,7 +222,7 @@ class CodecTrainer:
     def _loss(self, batch: Batch) -> Tensor:
         recipe = self.recipe
         with torch.no_grad():
-            z = self.model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
+            z = batch.latents(self.model)
             strength = recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
             kept = torch.rand(len(z), 1, 1, 1) * (torch.rand(len(z), 1, 1, 1) > recipe.without_components)
             motion, rest = z[:, :MOTION_CHANNELS], z[:, MOTION_CHANNELS:]
@@ -215,7 +237,25 @@ class CodecTrainer:
             z = torch.cat([flow, face, rest], 1)
             decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
         misread = (seen - truth).square().mean()
-        return reconstruction_loss(decoded, batch) + recipe.reader_weight * misread
+        loss = reconstruction_loss(decoded, batch) + recipe.reader_weight * misread
+        if self.seconds < (recipe.minutes - recipe.critic_minutes) * 60:
+            return loss
+        return loss + self._criticism(decoded, batch, loss)
+
+    def _criticism(self, decoded: Tensor, batch: Batch, loss: Tensor) -> Tensor:
+        """Teaches the critic, then asks it; its gradient on the picture is brought to a share of the pixels'."""
+        filmed, painted = (mouths(frames, batch.mouth, batch.points) for frames in (batch.group, decoded.float()))
+        with torch.autocast("cpu", torch.bfloat16):
+            taught = critic_loss(self.critic, filmed, painted)
+        self.critic_optimizer.zero_grad()
+        taught.backward()
+        self.critic_optimizer.step()
+        self.critic.requires_grad_(False)
+        with torch.autocast("cpu", torch.bfloat16):
+            held = painter_loss(self.critic, filmed, painted)
+        self.critic.requires_grad_(True)
+        own, of_pixels = (torch.autograd.grad(part, decoded, retain_graph=True)[0].norm() for part in (held, loss))
+        return held * (self.recipe.critic_weight * of_pixels / own.clamp_min(1e-8)).clamp(max=1e3)
 
     def _set_learning_rate(self) -> None:
         recipe = self.recipe
@@ -247,6 +287,7 @@ class CodecTrainer:
         state |= {k: v.detach().contiguous() for k, v in self.model.named_parameters() if not v.requires_grad}
         optimizer = state_tensors(self.optimizers, self.parameters)
         state |= {f"optimizer.{k}": v.contiguous() for k, v in optimizer.items()}
+        state |= {f"critic.{k}": v.contiguous() for k, v in self.critic.state_dict().items()}
         partial = recipe.output / "state.safetensors.part"
         save_file(state, partial, {"step": str(self.step), "seconds": str(self.seconds)})
         partial.rename(recipe.output / "state.safetensors")
@@ -282,6 +323,9 @@ class CodecTrainer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
                 self.ema[name].copy_(state[f"ema.{name}"])
+        critic = {k[7:]: v for k, v in state.items() if k.startswith("critic.")}
+        if critic:  # its optimiser's moments come back within a few steps
+            self.critic.load_state_dict(critic)
         optimizer = {k[10:]: v for k, v in state.items() if k.startswith("optimizer.")}
         if optimizer:  # else a warm start
             load_state_tensors(self.optimizers, self.parameters, optimizer)
@@ -291,14 +335,14 @@ class CodecTrainer:
 def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) -> dict[str, float]:
     """On plain composites: PSNR in dB everywhere and in mouth boxes, of decoding with and without components and of the
     reference shown as a still."""
-    composer, rng = Composer(tracks, 128, augment=False), np.random.default_rng(1)
+    composer, rng = Composer(tracks, 96, augment=False), np.random.default_rng(1)
     names = ("psnr", "psnr_motion", "psnr_still")
     sums, pixels = np.zeros((len(names), 2)), np.zeros(2)
     for _ in range(draws):
         batch = collate([composer.draw(rng)], 2.0, 1.0)
         inside = (batch.weight > 1).float()
         with torch.autocast("cpu", torch.bfloat16):
-            z = model.encode_groups(batch.group, batch.reference, batch.flow, batch.faces)
+            z = batch.latents(model)
             motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
             shown = [model.decode_groups(part, batch.reference, batch.points)[0].clamp(-1, 1) for part in (z, motion)]
         for row, picture in enumerate((*shown, batch.reference[:, None].expand_as(shown[0]))):

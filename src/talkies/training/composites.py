@@ -6,6 +6,7 @@ where the mouth and the face are. All of it is a function of the generator's sta
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,11 +19,16 @@ import torch
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
-from talkies.domain.expression import AT_MOUTH, EXPRESSION, KEPT
-from talkies.models.autoencoder_reference import CELL, measure_flow
-from talkies.training.faces import detected, expressions, face_maps, move_points
+from talkies.domain.expression import EXPRESSION, KEPT
+from talkies.models.autoencoder_reference import CELL, measure_flow, resized
+from talkies.models.face_painter import DETAIL
+from talkies.training.faces import detected, expressions, face_maps, move_points, since_reference
 
 Array = NDArray[Any]
+#: From between the eyes to the mouth, in pixels, at the size at which motion is told: the median over the stage's
+#: tracks in panels of 192 pixels.
+FACE_LENGTH = 31.0
+_IS_KEPT = np.array([name in KEPT for name in EXPRESSION])
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,18 @@ class Track:
         with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
             return {name: labels[name] for name in ("mouth_box", "face_box", "points", "face_units")}
 
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Seeds, voice, looks and manner of the performer, as the stage wrote them."""
+        with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
+            return dict(json.loads(str(labels["meta"])))
+
+    @cached_property
+    def gesture(self) -> Array:
+        """Which gesture's stroke is on at each frame, `[F]` uint8, 0 for none."""
+        with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
+            return np.asarray(labels["gesture"])
+
     def mesh(self, times: Sequence[int]) -> Array:
         """Where the face's vertices are at some frames, `[n, V, 3]`: x, y in pixels, distance."""
         with np.load(self.path.with_suffix(".npz"), allow_pickle=False) as labels:
@@ -66,14 +84,15 @@ def find_tracks(folder: Path) -> list[Track]:
 
 @dataclass(frozen=True)
 class Composite:
-    """One draw; pixels are float32 in [-1, 1], boxes in pixels of the crop."""
+    """One draw; pixels are float32 in [-1, 1], places in pixels of the crop. S is `DETAIL` times the size s at which
+    motion is told."""
 
     group: Array  # [4, 3, S, S]
     reference: Array  # [3, S, S]
     mouth: Array  # [4, 4]
     face: Array  # [4, 4]
-    faces: Array  # [4, 10, S/16, S/16]: `face_maps`
-    flow: Array  # [4, 2, S, S]: an optical flow from each frame to the reference
+    faces: Array  # [4, 10, s/16, s/16]: `face_maps`
+    flow: Array  # [4, 2, s, s]: an optical flow from each frame to the reference, in pixels of that size
     points: Array  # [1, 5, 2]: landmarks of the reference as a detector might give them
     expression: Array  # [5, 8]: of the frames and of the reference
     mesh: Array  # [5, V, 3]: the face's vertices, x y in pixels of the crop, then their distance; V may be 0
@@ -84,12 +103,14 @@ class Composer:
 
     Args:
         tracks: Performers to draw from.
-        size: Side of the square crop in pixels, a multiple of 16.
+        size: Side of the square crop at the size at which motion is told, a multiple of 16; its pixels are `DETAIL`
+            times as many.
         augment: Vary background, colour, sharpness, scale and motion (training) or only compose (validation).
     """
 
     def __init__(self, tracks: Sequence[Track], size: int = 96, augment: bool = True) -> None:
         self.tracks, self.size, self.augment = tracks, size, augment
+        self.side = size * DETAIL
         bank = np.random.default_rng(7)
         self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
 
@@ -103,7 +124,7 @@ class Composer:
         times = [min(start + k * step, count - 1) for k in range(4)] + [int(rng.integers(0, count))]
         labels = track.labels
         flip = bool(self.augment and rng.random() < 0.5)
-        frame = self._framing(labels["mouth_box"][times[4]], rng)
+        frame = self._framing(labels["points"][times[4]], rng)
         sway = self._sway(rng)
         camera = self._sway(rng, 0.6) if self.augment and rng.random() < 0.25 else np.zeros((5, 4))
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
@@ -112,15 +133,15 @@ class Composer:
         pictures, mouths, faces, points = [], [], [], []
         for k, t in enumerate(times):
             body = frame @ _similarity(sway[k], width / 2)
-            lens = _similarity(camera[k], self.size / 2)
+            lens = _similarity(camera[k], self.side / 2)
             affine = lens @ body
             person = cv2.warpAffine(
                 np.ascontiguousarray(track.frames[t]),
                 affine[:2],
-                (self.size, self.size),
+                (self.side, self.side),
                 flags=cv2.INTER_AREA if affine[0, 0] < 1 else cv2.INTER_LINEAR,
             ).astype(np.float32)
-            scenery = cv2.warpAffine(ground, lens[:2], (self.size, self.size), borderMode=cv2.BORDER_REFLECT)
+            scenery = cv2.warpAffine(ground, lens[:2], (self.side, self.side), borderMode=cv2.BORDER_REFLECT)
             alpha = person[..., 3:] / 255
             pictures.append(person[..., :3] + scenery * (1 - alpha))
             mouths.append(move_box(labels["mouth_box"][t], affine))
@@ -133,38 +154,42 @@ class Composer:
         mouth, face, landmarks = np.stack(mouths), np.stack(faces), np.stack(points)
         if flip:
             film = film[:, :, ::-1]
-            landmarks[..., 0] = self.size - landmarks[..., 0]
-            vertices[..., 0] = self.size - vertices[..., 0]
+            landmarks[..., 0] = self.side - landmarks[..., 0]
+            vertices[..., 0] = self.side - vertices[..., 0]
             mouth, face = (
-                np.stack([self.size - b[:, 2], b[:, 1], self.size - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
+                np.stack([self.side - b[:, 2], b[:, 1], self.side - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
-        frames = torch.from_numpy(film)
+        frames = resized(torch.from_numpy(film), self.size, self.size)
         flow = measure_flow(frames[:4], frames[4]).numpy()
         cells = self.size // CELL
-        maps = face_maps(labels["face_units"][times[:4]], landmarks[:4], cells, cells)
+        maps = face_maps(labels["face_units"][times[:4]], landmarks[:4] / DETAIL, cells, cells)
         units = expressions(labels["face_units"][times])
-        maps, units = _since_the_reference(maps, units)
+        maps = since_reference(maps, units[4])
+        units = np.where(_IS_KEPT, units - units[4], units)
         found = detected(landmarks[4:], rng)[:, :5] if self.augment else landmarks[4:, :5]
         return Composite(film[:4], film[4], mouth[:4], face[:4], maps, flow, found, units, vertices)
 
-    def _framing(self, mouth: Array, rng: np.random.Generator) -> Array:
-        """Track pixels -> crop pixels: the mouth somewhere in the middle, at a random scale and tilt."""
-        scale = float(np.exp(rng.uniform(np.log(0.65), np.log(1.6)))) if self.augment else 1.0
+    def _framing(self, points: Array, rng: np.random.Generator) -> Array:
+        """Track pixels -> crop pixels: the mouth of `points [8, 2]` somewhere in the middle, at a random size and tilt
+        of the face."""
+        eyes, mouth = points[:2].mean(0), points[3:5].mean(0)
+        scale = FACE_LENGTH * DETAIL / max(float(np.linalg.norm(mouth - eyes)), 4.0)
+        scale *= float(np.exp(rng.uniform(np.log(0.7), np.log(1.5)))) if self.augment else 1.0
         tilt = rng.normal(0, 5) if self.augment else 0.0
-        spread = self.size * 0.28
-        x, y = (mouth[0] + mouth[2]) / 2, (mouth[1] + mouth[3]) / 2
-        target = self.size / 2 + (rng.uniform(-spread, spread, 2) if self.augment else np.array([0.0, 12.0]))
+        spread = self.side * 0.2
+        below = np.array([0.0, 12.0 * DETAIL])
+        target = self.side / 2 + (rng.uniform(-spread, spread, 2) if self.augment else below)
         matrix = np.eye(3)
-        matrix[:2] = cv2.getRotationMatrix2D((float(x), float(y)), float(tilt), scale)
-        matrix[:2, 2] += target - np.array([x, y])
+        matrix[:2] = cv2.getRotationMatrix2D((float(mouth[0]), float(mouth[1])), float(tilt), scale)
+        matrix[:2, 2] += target - mouth
         return matrix
 
     def _sway(self, rng: np.random.Generator, strength: float = 1.0) -> Array:
         """`[5, 4]`: x, y in pixels, tilt in degrees, log scale; smooth over the group, anything for the reference."""
         if not self.augment or rng.random() < 0.4:
             return np.zeros((5, 4))
-        unit = np.array([3.0, 2.0, 2.0, 0.02]) * strength
+        unit = np.array([3.0 * DETAIL, 2.0 * DETAIL, 2.0, 0.02]) * strength
         start, speed = rng.normal(0, 1, 4) * unit, rng.normal(0, 0.12, 4) * unit
         group = start + np.arange(4)[:, None] * speed
         return np.concatenate([group, np.zeros((1, 4))])
@@ -172,18 +197,9 @@ class Composer:
     def _ground(self, background: Array, rng: np.random.Generator) -> Array:
         side = int(rng.integers(self.size // 2, background.shape[0] - 1)) if self.augment else self.size
         y, x = rng.integers(0, background.shape[0] - side, 2)
-        return cv2.resize(background[y : y + side, x : x + side], (self.size, self.size), interpolation=cv2.INTER_AREA)
-
-
-def _since_the_reference(maps: Array, units: Array) -> tuple[Array, Array]:
-    """What a face keeps of the reference, like a smile, is told as what was added since: maps `[4, 10, h, w]`, and
-    expressions `[5, 8]`, the reference's last."""
-    maps, units = maps.copy(), units.copy()
-    for k, name in enumerate(EXPRESSION):
-        if name in KEPT:
-            maps[:, k] -= units[4, k] * maps[:, len(EXPRESSION) + (name not in AT_MOUTH)]
-            units[:, k] -= units[4, k]
-    return maps, units
+        part = background[y : y + side, x : x + side]
+        method = cv2.INTER_AREA if side > self.side else cv2.INTER_LINEAR
+        return cv2.resize(part, (self.side, self.side), interpolation=method)
 
 
 def _similarity(motion: Array, centre: float) -> Array:
@@ -215,7 +231,7 @@ def degrade(film: Array, rng: np.random.Generator) -> Array:
     """The same lens and the same codec for all frames: soft, oversharpened or compressed."""
     kind = rng.random()
     if kind < 0.30:
-        sigma = float(rng.uniform(0.3, 1.3))
+        sigma = float(rng.uniform(0.3, 2.2))
         return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in film])
     if kind < 0.45:
         amount = float(rng.uniform(0.2, 0.8))

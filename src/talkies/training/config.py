@@ -52,11 +52,11 @@ class DataSection(_Section):
 
 
 class ModelSection(_Section):
-    """The network: either an existing folder in diffusers layout or a configuration to start from nothing.
+    """The network: an existing folder in diffusers layout, or a configuration to start from nothing.
 
     Attributes:
         path: Folder with `config.json` and safetensors (of the transformer itself).
-        config: Arguments of `MultiTalkTransformer3DModel`.
+        config: Arguments of `MultiTalkTransformer3DModel`; beside `path`, those that differ from its `config.json`.
         local_attention: Strength with which self-attention of a new model begins by looking at its own place in every
             frame, 0 for none (`talkies.training.initialise`).
         gradient_checkpointing: Recompute block activations in the backward pass: about 30 % slower, far less memory.
@@ -69,8 +69,8 @@ class ModelSection(_Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSection:
-        if (self.path is None) == (self.config is None):
-            raise ValueError("give either `path` (an existing model) or `config` (a new one)")
+        if self.path is None and self.config is None:
+            raise ValueError("give `path` (an existing model) or `config` (a new one)")
         return self
 
 
@@ -154,6 +154,8 @@ class ObjectiveSection(_Section):
             sigma^2 times the velocity error. 1 is plain flow matching.
         velocity_cap: Largest factor by which the velocity-space part outweighs the clean-space part (1 / sigma^2).
         lip_gain: Loss weight of a cell = 1 + lip_gain * (cached weight - 1).
+        channel_weights: (first channel, one past the last, weight) of latent channels that count more or less than 1;
+            the loss stays of the same size.
         known_frames: Loss weight of latent frames that are given clean.
         timesteps: How noise levels are drawn.
     """
@@ -162,6 +164,7 @@ class ObjectiveSection(_Section):
     velocity_share: Ramp = Ramp(start=1.0, end=1.0)
     velocity_cap: Positive | None = None
     lip_gain: Annotated[float, Field(ge=0.0)] = 1.0
+    channel_weights: tuple[tuple[int, int, float], ...] = ()
     known_frames: Annotated[float, Field(ge=0.0)] = 0.2
     timesteps: TimestepSection = TimestepSection()
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.face_painter import SQUARE, face_frames, features
+from talkies.models.autoencoder_reference import AutoencoderReference, resized
+from talkies.models.face_painter import DETAIL, SQUARE, face_frames, features
 from talkies.training.composites import Composer, Composite
 
 _HIDDEN = 0.06  # decimetres behind the nearest vertex of the same two pixels: out of sight
@@ -36,13 +36,16 @@ def fit_face_basis(model: AutoencoderReference, composer: Composer, draws: int, 
 
 
 def vertex_motion(model: AutoencoderReference, draw: Composite) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For each of four frames: what the basis is told `[known]`, pixels of the square with a vertex in sight `[m]`, and
-    the motion of their vertices to the reference beside the head's, `[m, 2]` in pixels of the square."""
-    group, reference, flow = (torch.from_numpy(v)[None] for v in (draw.group, draw.reference, draw.flow))
+    """For each of four frames: what the basis is told `[known]`, units of the square with a vertex in sight `[m]`, and
+    the motion of their vertices to the reference beside the head's, `[m, 2]` in units of the square."""
+    flow = torch.from_numpy(draw.flow)[None]
+    pictures = (torch.from_numpy(v)[None] for v in (draw.group, draw.reference))
+    group, reference = (resized(picture, *flow.shape[-2:]) for picture in pictures)
     z = model.encode_groups(group, reference, flow, torch.from_numpy(draw.faces)[None])
-    frame = face_frames(torch.from_numpy(draw.points))[:1]
+    frame = face_frames(torch.from_numpy(draw.points) / DETAIL)[:1]
     _, _, motion, leaning = model.read_face(z, frame)
     mesh, expression = torch.from_numpy(draw.mesh), torch.from_numpy(draw.expression)
+    mesh = mesh * mesh.new_tensor([1 / DETAIL, 1 / DETAIL, 1.0])
     to = _moved(frame[0], mesh[4, :, :2])
     found = []
     for k in range(4):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from talkies.domain.expression import AT_MOUTH, EXPRESSION
+from talkies.domain.expression import AT_MOUTH, EXPRESSION, KEPT
 from talkies.domain.face_units import FACE_UNITS
 from talkies.media.face_places import face_places
 from talkies.models.autoencoder_reference import CELL
@@ -37,6 +37,20 @@ def face_maps(units: Array, points: Array, rows: int, columns: int) -> Array:
     places = places_of(points, rows, columns)
     place = places[:, np.where(_IS_MOUTH, 0, 1)]  # [F, 8, rows, columns]
     return np.concatenate([expressions(units)[:, :, None, None] * place, places], 1).astype(np.float32)
+
+
+def since_reference(maps: Array, reference: Array) -> Array:
+    """What a face keeps of the reference, like a smile, told as what was added since.
+
+    Args:
+        maps: `[F, 10, rows, columns]` of `face_maps`.
+        reference: Expression of the reference frame, `[8]`.
+    """
+    maps = maps.copy()
+    for k, name in enumerate(EXPRESSION):
+        if name in KEPT:
+            maps[:, k] -= reference[k] * maps[:, len(EXPRESSION) + (name not in AT_MOUTH)]
+    return maps
 
 
 def places_of(points: Array, rows: int, columns: int) -> Array:

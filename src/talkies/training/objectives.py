@@ -46,6 +46,14 @@ def level_weight(sigma: Tensor, share: float, cap: float | None) -> Tensor:
     return (1 - share) + share * in_velocity
 
 
+def _channel_weights(objective: ObjectiveSection, like: Tensor) -> Tensor:
+    """Of mean 1, `[1, z, 1, 1, 1]` for latents `[B, z, T, h, w]`."""
+    weights = like.new_ones(like.shape[1])
+    for first, stop, weight in objective.channel_weights:
+        weights[first:stop] = weight
+    return (weights / weights.mean()).view(1, -1, 1, 1, 1)
+
+
 def flow_matching_loss(output: Tensor, batch: Batch, objective: ObjectiveSection, progress: float) -> Tensor:
     """Loss of each sample, `[B]`.
 
@@ -60,7 +68,7 @@ def flow_matching_loss(output: Tensor, batch: Batch, objective: ObjectiveSection
     """
     sigma = batch.sigma
     error = denoised(output.float(), batch.noisy(), sigma, objective.prediction) - batch.latents
-    squared = error.square().mean(dim=1)  # [B, T, h, w]
+    squared = (error.square() * _channel_weights(objective, error)).mean(dim=1)  # [B, T, h, w]
     cells = 1 + objective.lip_gain * (batch.weight - 1)
     cells = cells * torch.where(batch.known_mask > 0, objective.known_frames, 1.0)[:, :, None, None]
     per_sample = (squared * cells).sum(dim=(1, 2, 3)) / cells.sum(dim=(1, 2, 3))

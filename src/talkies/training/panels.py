@@ -21,12 +21,12 @@ from torch import Tensor
 
 from talkies.models.autoencoder_reference import CELL, EXPRESSIONS, FRAMES, AutoencoderReference, measure_flow
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
-from talkies.training.faces import detected, face_maps, move_points, places_of
+from talkies.training.faces import detected, expressions, face_maps, move_points, places_of, since_reference
 from talkies.training.shards import CachedSample
 
 Array = NDArray[Any]
 #: Latent frames at which a clip may begin: the picture itself, or a film that goes on.
-STARTS = (0, 3, 6)
+STARTS = (0, 1, 2, 3, 4, 5, 6)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Panel:
         audio: Speech features of the whole track with context on both sides, `[F + 2 context, S, C]`.
         reference: Number of the reference frame.
         person: Who it is: no clip shows a person twice.
+        gesture: Which gesture's stroke is on at each frame, `[F]` uint8, 0 for none.
+        about: What the track's label `meta` says.
     """
 
     id: str
@@ -54,29 +56,36 @@ class Panel:
     audio: Tensor
     reference: int
     person: str
+    gesture: Tensor
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Strip:
     """A composed panel before encoding: `film [F, 3, H, W]` in [-1, 1], `alpha [F, H, W]`, face boxes `[F, 4]`, maps of
-    expression `[F, 10, h, w]`, and the places of mouth and eyes as a detector might give them `[F, 2, h, w]`."""
+    expression `[F, 10, h, w]`, expressions `[F, 8]`, and the places of mouth and eyes as a detector might give them
+    `[F, 2, h, w]`."""
 
     film: Array
     alpha: Array
     box: Array
     faces: Array
+    units: Array
     seen: Array
 
 
-def compose_strip(track: Track, rng: np.random.Generator, height: int = 192, width: int = 160) -> Strip:
-    """Puts a track before a background, under one camera, colour and lens for all its frames."""
+def compose_strip(
+    track: Track, rng: np.random.Generator, height: int = 192, width: int = 160, mirrors: bool = True
+) -> Strip:
+    """Puts a track before a background, under one camera, colour and lens for all its frames; every other one in a
+    mirror, where `mirrors` allows it."""
     frames, labels = track.frames, track.labels
     count, tile_height, tile_width = frames.shape[:3]
     scale = float(rng.uniform(0.85, 1.12)) * height / tile_height
     x = width / 2 - tile_width * scale / 2 + rng.uniform(-0.07, 0.07) * width
     y = height - tile_height * scale + (rng.uniform(0, 0.06) * height if scale * tile_height > height * 0.9 else 0)
     affine = np.array([[scale, 0, x], [0, scale, max(y, height - tile_height * scale)], [0, 0, 1]])
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and mirrors:
         affine = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]]) @ affine
     scenery = cv2.resize(procedural_background(rng), (width * 2, width * 2))[:height, :width]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -93,6 +102,7 @@ def compose_strip(track: Track, rng: np.random.Generator, height: int = 192, wid
         alpha,
         np.stack([move_box(box, affine) for box in labels["face_box"]]),
         face_maps(labels["face_units"], points, height // CELL, width // CELL),
+        expressions(labels["face_units"]),
         places_of(detected(points, rng), height // CELL, width // CELL),
     )
 
@@ -110,7 +120,8 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
         singles = frames[[FRAMES * start for start in STARTS], None].expand(-1, FRAMES, -1, -1, -1)
         return torch.cat([groups, singles])
 
-    both, moves, faces = in_groups(film), in_groups(flow), in_groups(torch.from_numpy(strip.faces))
+    added = torch.from_numpy(since_reference(strip.faces, strip.units[reference]))
+    both, moves, faces = in_groups(film), in_groups(flow), in_groups(added)
     faces[count:] = 0  # of a frame that is given only the picture is known
     z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves, faces)
     with torch.autocast("cpu", torch.bfloat16):
@@ -168,13 +179,17 @@ def build_panel(
         context: Frames of audio context.
         person: Name of the identity.
     """
-    strip = compose_strip(track, rng)
-    reference = 0 if rng.random() < 0.6 else int(rng.integers(len(strip.film)))
+    # a head that is shaken begins to its left, and a mood begins after the picture: else words could not tell them
+    gestures, onset = bool(track.gesture.any()), float(track.about.get("style", {}).get("mood_onset", -1.0))
+    strip = compose_strip(track, rng, mirrors=not gestures)
+    reference = 0 if rng.random() < 0.6 or onset > 0 else int(rng.integers(len(strip.film)))
     return Panel(
         id=track.path.stem,
         audio=speech(track, context),
         reference=reference,
         person=person,
+        gesture=torch.from_numpy(track.gesture),
+        about=track.about,
         **encode_strip(codec, strip, reference),
     )
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +28,7 @@ from talkies.domain.errors import InputError
 from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
+from talkies.models.autoencoder_reference import FRAMES
 from talkies.training.composites import Track, find_tracks
 from talkies.training.panels import STARTS, Panel, build_panel, load_codec, side_by_side
 from talkies.training.shards import CacheWriter
@@ -54,10 +57,8 @@ class PrepareRecipe(BaseModel):
     context: int = 2
     people: dict[int, float] = Field({1: 0.2, 2: 0.7, 3: 0.1}, description="Share of clips by number of people.")
     captions: Path | None = Field(None, description="Text file, a caption a line: what the tokenizer is learnt from.")
-    strange_prompts: float = Field(
-        0.5,
-        description="Share of clips with any caption as prompt, where there are captions: words that decide nothing.",
-    )
+    plain_prompts: float = Field(0.25, description="Share of clips with a prompt that says no more than who is there.")
+    gestures: float = Field(0.5, description="Share of clips in which somebody makes a gesture, where tracks have any.")
     threads: int = 1
     seed: int = 0
 
@@ -112,11 +113,12 @@ def encode_panels(
             say(f"{number + 1} of {len(tracks)} tracks encoded, {seconds:.0f} s")
 
 
-_TENSORS = ("groups", "singles", "condition", "mask", "weight", "audio")
+_TENSORS = ("groups", "singles", "condition", "mask", "weight", "audio", "gesture")
 
 
 def _save_panel(panel: Panel, path: Path) -> None:
     about = {"id": panel.id, "reference": str(panel.reference), "person": panel.person}
+    about["about"] = json.dumps(panel.about)
     partial = path.with_suffix(".part")
     save_file({name: getattr(panel, name).contiguous() for name in _TENSORS}, partial, about)
     partial.rename(path)
@@ -126,10 +128,11 @@ def _load_panel(path: Path) -> Panel:
     with safe_open(path, "pt") as file:
         about = file.metadata()
         tensors = {name: file.get_tensor(name) for name in _TENSORS}
-    return Panel(id=about["id"], reference=int(about["reference"]), person=about["person"], **tensors)
+    told = json.loads(about["about"])
+    return Panel(id=about["id"], reference=int(about["reference"]), person=about["person"], about=told, **tensors)
 
 
-PROMPT_TOKENS = 32
+PROMPT_TOKENS = 96
 PROMPTS = {
     1: ("a person is talking to the camera.", "one person speaks.", "a portrait of a person who is speaking."),
     2: ("two people are talking to each other.", "a conversation between two people.", "two people speak in turn."),
@@ -138,28 +141,100 @@ PROMPTS = {
 }
 
 
-Prompts = dict[int, list[Tensor]]
+@dataclass(frozen=True)
+class Part:
+    """What one performer does in a clip, for who writes its caption.
+
+    Attributes:
+        about: The track's label `meta`.
+        gestures: Numbers of the gestures to be seen, in order of time, as in the track's label `gesture`.
+        in_mood: Whether the performer's mood can be seen.
+    """
+
+    about: dict[str, Any]
+    gestures: tuple[int, ...]
+    in_mood: bool
 
 
-def write_round(recipe: PrepareRecipe, panels: list[Panel], number: int, writer: CacheWriter, prompts: Prompts) -> None:
-    """One pass of fresh pairings: every panel about equally often, nobody beside themselves."""
+#: Parts from left to right, and the generator that decides the wording -> caption.
+Describe = Callable[[Sequence[Part], np.random.Generator], str]
+#: A gesture is told when so many frames of its stroke can be seen.
+TOLD_FRAMES = 10
+
+
+def part_of(panel: Panel, first: int, frames: int) -> Part:
+    """What a panel's performer does from frame `first` on."""
+    shown = panel.gesture[first : first + frames].tolist()
+    gestures = tuple(dict.fromkeys(g for g in shown if g and shown.count(g) >= TOLD_FRAMES))
+    onset = float(panel.about.get("style", {}).get("mood_onset", -1.0))
+    return Part(panel.about, gestures, onset < (first + frames) / 25 - 0.5)
+
+
+def onset_of(panel: Panel) -> tuple[int, int]:
+    """Number of a panel's first gesture and the frame in which its stroke begins; (0, 0) without any."""
+    shown = panel.gesture.nonzero()
+    return (int(panel.gesture[shown[0, 0]]), int(shown[0, 0])) if len(shown) else (0, 0)
+
+
+def aligned_start(panel: Panel, leads: Mapping[int, int], latest: int) -> int | None:
+    """Latent frame at which a clip begins so that the panel's gesture begins with it, to two frames; None if none does.
+
+    Args:
+        panel: With or without a gesture.
+        leads: Frames from a clip's first to a gesture's stroke, by the gesture's number.
+        latest: Last latent frame at which a clip may begin.
+    """
+    gesture, onset = onset_of(panel)
+    start = round((onset - leads.get(gesture, 0)) / FRAMES)
+    if not gesture or not 0 <= start <= latest or panel.gesture[onset:].count_nonzero() < TOLD_FRAMES:
+        return None
+    return start
+
+
+def write_round(
+    recipe: PrepareRecipe,
+    panels: list[Panel],
+    number: int,
+    writer: CacheWriter,
+    describe: Describe,
+    ids: Callable[[str], Tensor],
+    leads: Mapping[int, int],
+) -> None:
+    """One pass of fresh pairings: every panel about equally often, nobody beside themselves.
+
+    Gestures happen where words tell of them, and at one time: they begin with the clip. What comes at any moment, or is
+    told of half the time, is next to nothing in a squared error, and words would never be learnt.
+    """
     rng = np.random.default_rng([recipe.seed, number])
     counts, shares = zip(*sorted(recipe.people.items()), strict=True)
+    frames = FRAMES * (recipe.latent_frames - 1) + 1
+    latest = min(STARTS[-1], min(len(panel.groups) for panel in panels) - (recipe.latent_frames - 1))
+    starts = {k: start for k, p in enumerate(panels) if (start := aligned_start(p, leads, latest)) is not None}
+    featured = list(starts)
     pool: list[int] = []
     for _ in range(recipe.samples_per_round):
         wanted = int(rng.choice(counts, p=np.array(shares) / sum(shares)))
         chosen: list[Panel] = []
-        while len(chosen) < wanted:
+        # a clip that starts at the reference frame continues the picture; any other continues a film
+        start = 0 if rng.random() < 0.5 else int(rng.integers(latest + 1))
+        if featured and rng.random() < recipe.gestures:
+            first = featured[int(rng.integers(len(featured)))]
+            chosen, start = [panels[first]], starts[first]
+        for attempt in range(100):
+            if len(chosen) == wanted:
+                break
             pool = pool or rng.permutation(len(panels)).tolist()
             candidate = panels[pool.pop()]
-            if all(candidate.person != other.person for other in chosen):
+            quiet = attempt > 50 or not part_of(candidate, FRAMES * start, frames).gestures
+            if quiet and all(candidate.person != other.person for other in chosen):
                 chosen.append(candidate)
-        # a clip that starts at the reference frame continues the picture; any other continues a film
-        latest = min(len(panel.groups) for panel in chosen) - (recipe.latent_frames - 1)
-        start = 0 if rng.random() < 0.5 else int(rng.choice([s for s in STARTS if s <= latest]))
-        choices = prompts[0] if prompts[0] and rng.random() < recipe.strange_prompts else prompts[wanted]
-        prompt = choices[int(rng.integers(len(choices)))]
-        writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, prompt))
+        rng.shuffle(chosen)  # type: ignore[arg-type]
+        parts = [part_of(panel, FRAMES * start, frames) for panel in chosen]
+        if rng.random() < recipe.plain_prompts and not any(part.gestures for part in parts):
+            prompt = PROMPTS[len(chosen)][int(rng.integers(len(PROMPTS[len(chosen)])))]
+        else:
+            prompt = describe(parts, rng)
+        writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, ids(prompt)))
 
 
 def prepare_share(recipe: PrepareRecipe, share: str, say: Callable[[str], None] = print) -> None:
@@ -182,8 +257,17 @@ def set_threads(count: int) -> None:
     cv2.setNumThreads(count)
 
 
-def prepare(recipe: PrepareRecipe, say: Callable[[str], None] = print) -> None:
-    """Encodes what is missing and writes the rounds that are not there yet."""
+def prepare(
+    recipe: PrepareRecipe, describe: Describe, leads: Mapping[int, int], say: Callable[[str], None] = print
+) -> None:
+    """Encodes what is missing and writes the rounds that are not there yet.
+
+    Args:
+        recipe: Everything that decides the cache.
+        describe: Writes the captions.
+        leads: Frames from a clip's first to a gesture's stroke, by the gesture's number.
+        say: Told how it goes.
+    """
     set_threads(recipe.threads)
     panels = [panel for panel in encode_panels(recipe, say) if panel.mask[::2, ::2].any()]
     if len({panel.person for panel in panels}) < max(recipe.people):
@@ -196,13 +280,11 @@ def prepare(recipe: PrepareRecipe, say: Callable[[str], None] = print) -> None:
         padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
         return torch.tensor(padded["input_ids"], dtype=torch.int64)
 
-    prompts = {count: [ids(text) for text in texts] for count, texts in PROMPTS.items()}
-    prompts[0] = [ids(text) for text in captions]
     done = recipe.output / "rounds.json"
     first = json.loads(done.read_text()) if done.exists() else 0
     with CacheWriter(recipe.output, context=recipe.context, null_prompt=ids("")) as writer:
         for number in range(first, recipe.rounds):
-            write_round(recipe, panels, number, writer, prompts)
+            write_round(recipe, panels, number, writer, describe, ids, leads)
             writer.flush()
             done.write_text(json.dumps(number + 1))
             say(f"round {number + 1} of {recipe.rounds}: {len(writer)} clips")

@@ -124,7 +124,8 @@ def _build_transformer(recipe: Recipe) -> MultiTalkTransformer3DModel:
     dtype = torch.bfloat16 if recipe.train != "all" and recipe.machine.precision == "bf16" else torch.float32
     try:
         if section.path is not None:
-            return MultiTalkTransformer3DModel.from_pretrained(section.path, torch_dtype=dtype)
+            opened = MultiTalkTransformer3DModel.from_pretrained(section.path, torch_dtype=dtype)
+            return _changed(opened, section.config) if section.config else opened
         model = MultiTalkTransformer3DModel(**(section.config or {}))
         if section.local_attention:
             attend_nearby(model, section.local_attention)
@@ -133,6 +134,25 @@ def _build_transformer(recipe: Recipe) -> MultiTalkTransformer3DModel:
         raise
     except (OSError, TypeError, ValueError, KeyError) as error:
         raise InputError(f"The model of the recipe cannot be built: {' '.join(str(error).split())[:300]}.") from None
+
+
+def _changed(opened: MultiTalkTransformer3DModel, changes: dict[str, Any]) -> MultiTalkTransformer3DModel:
+    """The same network with some of its configuration changed; parts it did not have begin as in a new one.
+
+    Raises:
+        InputError: A changed network has no place for what was opened.
+    """
+    known = {name: value for name, value in opened.config.items() if not name.startswith("_")}
+    model = MultiTalkTransformer3DModel(**{**known, **changes})
+    try:
+        left_over = model.load_state_dict(opened.state_dict(), strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise InputError(
+            f"`model.config` does not go with `model.path`: {str(error).splitlines()[-1].strip()}"
+        ) from None
+    if left_over:
+        raise InputError(f"`model.config` has no place for {left_over[0]} of `model.path`.")
+    return model
 
 
 def _build_text_encoder(recipe: Recipe) -> UMT5EncoderModel | None:

@@ -1,0 +1,99 @@
+"""How far the small model follows prompts, read from its latents: quick enough to watch a training run.
+
+    python benchmarks/nano_prompts.py RUN/export CACHE --tokenizer FOLDER --codec MODEL/vae [--count 16] [--text 1]
+
+Clips of two people of a cache never trained on are generated from their first frame and their voices, once for every
+prompt. Told are, for the person who is asked and for the other: how much the face moves down and across (spread over
+time, pixels), and how much of a smile is added; all relative to what the plain prompt gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from nano_lips import PLACE, generate, sway
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+
+from talkies.domain.expression import EXPRESSION
+from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, AutoencoderReference
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.training.batches import collate
+from talkies.training.prepare import PROMPT_TOKENS
+from talkies.training.shards import LatentCache
+from talkies.training.system import TrainingSystem
+
+PLAIN = "Two people are talking to each other in an office."
+DOES = {"nods": "gives a nod", "shakes": "shakes {their} head", "turns": "turns {their} head to the side",
+        "smiles": "is in a cheerful mood"}  # fmt: skip
+PLACES = ("on the left", "on the right")
+SMILE = list(EXPRESSION).index("wide")
+
+
+def smile(latents: Tensor, where: Tensor) -> Tensor:
+    """How much of a smile is added, `[B, 2]`: mean over time at the mouths of `where`."""
+    place = where[:, PLACE, 1:].clamp_min(0)
+    shown = latents[:, FLOW_CHANNELS + SMILE : FLOW_CHANNELS + FRAMES * EXPRESSIONS : EXPRESSIONS, 1:]
+    strips = [part.unflatten(-1, (2, -1)) for part in (shown, place)]
+    weight = strips[1][:, None]
+    return ((strips[0] * weight).sum((2, 3, 5)) / weight.square().sum((2, 3, 5)).clamp_min(1e-6)).mean(1)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", type=Path)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--codec", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--text", type=float, default=1.0, help="text guidance")
+    parser.add_argument("--count", type=int, default=16)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    system = TrainingSystem(
+        MultiTalkTransformer3DModel.from_pretrained(arguments.export / "transformer", torch_dtype=torch.float32),
+        UMT5EncoderModel.from_pretrained(arguments.export / "text_encoder", dtype=torch.float32),
+    ).eval()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
+    spread = torch.tensor(AutoencoderReference.load_config(arguments.codec)["latents_std"]).view(1, -1, 1, 1, 1)
+    cache = LatentCache([arguments.cache])
+    pairs = [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][: arguments.count]
+
+    def ids(text: str) -> Tensor:
+        padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
+        return torch.tensor(padded["input_ids"], dtype=torch.int64)
+
+    def seen(text: str) -> Tensor:
+        """`[clips, 2, 3]`: down, across, smile of both people."""
+        rows = []
+        for first in range(0, len(pairs), 8):
+            batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
+            batch = replace(batch, prompt=ids(text).expand(len(batch.latents), -1))
+            made = generate(system, batch, batch.audio, arguments.steps, arguments.guidance, 4.0, arguments.text)
+            truth = batch.latents * spread
+            moved = sway(made * spread, truth, 2).std(2)  # [B, 2, 2]
+            rows.append(torch.cat([moved.flip(-1), smile(made * spread, truth)[..., None]], -1))
+        return torch.cat(rows)
+
+    plain = seen(PLAIN)
+    print(
+        f"plain: down {plain[..., 0].mean():.2f}, across {plain[..., 1].mean():.2f}, smile {plain[..., 2].mean():.2f}"
+    )
+    for name, does in DOES.items():
+        own, other = [], []
+        for person, place in enumerate(PLACES):
+            change = seen(f"{PLAIN} The person {place} {does.replace('{their}', 'her')}.") - plain
+            own.append(change[:, person])
+            other.append(change[:, 1 - person])
+        asked, spared = torch.cat(own).mean(0), torch.cat(other).mean(0)
+        print(f"{name}: asked: down {asked[0]:+.2f}, across {asked[1]:+.2f}, smile {asked[2]:+.2f}; "
+              f"other: down {spared[0]:+.2f}, across {spared[1]:+.2f}, smile {spared[2]:+.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
