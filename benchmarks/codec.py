@@ -34,7 +34,7 @@ from talkies.training.panels import compose_strip
 
 def steps(codec: AutoencoderReference, batch: Batch) -> dict[str, Tensor]:
     """Every stage of decoding, `[N, 4, 3, S, S]` each."""
-    z = codec.encode_groups(*batch.small(), batch.flow, batch.faces)
+    z = batch.latents(codec)
     motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
     return {
         "still": batch.reference[:, None].expand_as(batch.group),

@@ -32,6 +32,20 @@ from talkies.training.system import TrainingSystem
 PLACE = FLOW_CHANNELS + FRAMES * EXPRESSIONS  # how much of a cell is mouth
 
 
+def open_run(export: Path, codec: Path) -> tuple[TrainingSystem, Tensor]:
+    """The networks of a run, and the spread by which the codec's latents are normalised, `[1, z, 1, 1, 1]`."""
+    system = TrainingSystem(
+        MultiTalkTransformer3DModel.from_pretrained(export / "transformer", torch_dtype=torch.float32),
+        UMT5EncoderModel.from_pretrained(export / "text_encoder", dtype=torch.float32),
+    ).eval()
+    return system, torch.tensor(AutoencoderReference.load_config(codec)["latents_std"]).view(1, -1, 1, 1, 1)
+
+
+def pairs_of(cache: LatentCache, count: int) -> list[int]:
+    """Numbers of the first clips of two people."""
+    return [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][:count]
+
+
 def generate(
     system: TrainingSystem, batch: Batch, audio: Tensor, steps: int, guidance: float, shift: float, text: float = 1.0
 ) -> Tensor:
@@ -95,13 +109,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=48)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    system = TrainingSystem(
-        MultiTalkTransformer3DModel.from_pretrained(arguments.export / "transformer", torch_dtype=torch.float32),
-        UMT5EncoderModel.from_pretrained(arguments.export / "text_encoder", dtype=torch.float32),
-    ).eval()
-    spread = torch.tensor(AutoencoderReference.load_config(arguments.codec)["latents_std"]).view(1, -1, 1, 1, 1)
+    system, spread = open_run(arguments.export, arguments.codec)
     cache = LatentCache([arguments.cache])
-    pairs = [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][: arguments.count]
+    pairs = pairs_of(cache, arguments.count)
     rows: list[Tensor] = []
     heads: list[Tensor] = []
     for first in range(0, len(pairs), 8):

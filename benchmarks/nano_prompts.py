@@ -14,17 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from nano_lips import PLACE, generate, sway
+from nano_lips import PLACE, generate, open_run, pairs_of, sway
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+from transformers import PreTrainedTokenizerFast
 
 from talkies.domain.expression import EXPRESSION
-from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, AutoencoderReference
-from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES
 from talkies.training.batches import collate
 from talkies.training.prepare import PROMPT_TOKENS
 from talkies.training.shards import LatentCache
-from talkies.training.system import TrainingSystem
 
 PLAIN = "Two people are talking to each other in an office."
 DOES = {"nods": "gives a nod", "shakes": "shakes {their} head", "turns": "turns {their} head to the side",
@@ -55,14 +53,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=16)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    system = TrainingSystem(
-        MultiTalkTransformer3DModel.from_pretrained(arguments.export / "transformer", torch_dtype=torch.float32),
-        UMT5EncoderModel.from_pretrained(arguments.export / "text_encoder", dtype=torch.float32),
-    ).eval()
+    system, spread = open_run(arguments.export, arguments.codec)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
-    spread = torch.tensor(AutoencoderReference.load_config(arguments.codec)["latents_std"]).view(1, -1, 1, 1, 1)
     cache = LatentCache([arguments.cache])
-    pairs = [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][: arguments.count]
+    pairs = pairs_of(cache, arguments.count)
 
     def ids(text: str) -> Tensor:
         padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)

@@ -13,7 +13,7 @@ from plain_multitalk import plain_forward
 from talkies.domain.errors import InputError
 from talkies.models import speaker_rope
 from talkies.models.speaker_rope import video_labels
-from talkies.models.transformer_multitalk import record_person_maps
+from talkies.models.transformer_multitalk import _text_owner, record_person_maps
 from tiny_multitalk import Case, make_case
 
 LAWS = settings(max_examples=30, deadline=None, derandomize=True)
@@ -136,6 +136,13 @@ def test_texts_of_regions(case: Case, count: int) -> None:
         last = case.model(latents, timestep, unread, *rest, text_masks=nowhere).sample
     assume(no_near_tie([each for person_map in maps for each in person_map]))
     assert close(same, once) and close(last, once)
+
+
+def test_every_token_reads_the_text_of_its_region() -> None:
+    masks = torch.zeros(1, 3, 2, 6)
+    masks[0, 0, :, :2], masks[0, 1, :, 4:] = 1, 1
+    owner = _text_owner(torch.zeros(1, 3, 5, 8), masks, (2, 2, 6))
+    assert owner is not None and owner.tolist() == [[0, 0, 2, 2, 1, 1] * 4]
 
 
 def test_texts_without_their_masks_are_refused() -> None:

@@ -86,12 +86,13 @@ def test_stream(golden: dict[str, Tensor]) -> None:
         golden["vae_stub.E"],
         golden["vae_stub.D"],
     )
+    plan = plan_segments(22, segment_frames=9, motion_frames=5)
     rollout = Rollout(
-        plan_segments(22, segment_frames=9, motion_frames=5),
+        plan,
         codec,
         predict_segment,
         lambda: EulerSolver(shifted_levels(4, 3.0)),
-        ClassifierFreeGuidance(5.0, 4.0),
+        [ClassifierFreeGuidance(5.0, 4.0)] * len(plan.segments),
         [cpu_generator(42)],
         RolloutSettings(hand_over="pixels", known_latents="renoised"),
     )

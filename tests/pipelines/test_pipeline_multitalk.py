@@ -68,6 +68,23 @@ def test_cues_change_the_segments_they_are_for(pipeline: MultiTalkPipeline, pict
         pipeline(picture, [voice(0.4)], prompt_embeds=embeds, cues=[Cue("She nods.", 0, 1)])
 
 
+def test_cues_have_a_guidance_of_their_own(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
+    """It is text guidance in the segments that have words of their own, and none elsewhere."""
+
+    def run(cues: list[Cue], **settings: float) -> np.ndarray:
+        plain = {"text_guidance_scale": 1.0, **settings}
+        return pipeline(
+            picture, [voice(1.2)], PROMPT, generator=cpu_generator(0), cues=cues, output_type="np",
+            settings=pipeline.defaults.replace(plain),
+        ).frames  # fmt: skip
+
+    always, late = [Cue("She nods.", 0, 9)], [Cue("She nods.", 1.0, 1.1)]
+    assert np.array_equal(run(always, cue_guidance_scale=3.0), run(always, text_guidance_scale=3.0))
+    assert np.array_equal(run([], cue_guidance_scale=3.0), run([]))
+    weak, strong = run(late), run(late, cue_guidance_scale=3.0)
+    assert np.array_equal(weak[:, :5], strong[:, :5]) and np.abs(weak - strong).max() > 1e-6
+
+
 def test_texts_of_segments() -> None:
     segments = plan_segments(100, 33, 5).segments
     cues = [Cue("B.", 2.0, 2.5), Cue("A.", 0.0, 0.5), Cue("never", 5.0, 6.0)]
@@ -93,6 +110,19 @@ def test_a_persons_cue_is_read_by_their_part_of_the_picture(pipeline: MultiTalkP
     runs = [run(), run(both[0]), run(both[1]), run(*both), run(Cue("She nods.", 0, 1))]
     for k, one in enumerate(runs[:4]):
         assert all(np.abs(one - other).max() > 1e-6 for other in runs[k + 1 : 4])
+    request = GenerationRequest(
+        picture, [voice(0.2), voice(0.2, 1)], prompt=PROMPT, person_masks=stripes(2), size=FrameSize(64, 64),
+        cues=[both[1]], settings=pipeline.defaults,
+    )  # fmt: skip
+    latent = (2, 2)
+    conditions = pipeline.encode_conditions(
+        request, pipeline.plan(request), pipeline.defaults, torch.zeros(1, 3, 64, 64), latent
+    )
+    directed, masks = conditions.directed[0], conditions.masks
+    assert directed.regions is not None and masks is not None
+    assert torch.equal(directed.regions[:, 0], masks[:, 1]) and not (directed.regions.sum(1) != 1).any()
+    words = pipeline.encode_prompt([f"{PROMPT} She nods.", PROMPT], pipeline.defaults.max_sequence_length)
+    torch.testing.assert_close(directed.prompts[0], words)
     with pytest.raises(InputError, match="person 2"):
         run(Cue("She nods.", 0, 1, 2))
 

@@ -78,7 +78,7 @@ def test_faces_are_filmed_twice_as_large(tmp_path: Path) -> None:
 
 
 def test_gestures_of_tracks_are_told_by_their_labels(tmp_path: Path) -> None:
-    """Of sixteen people, about half do something with their heads; labels say when."""
+    """About half of all takes have one; the label is on in its stroke."""
     rng, settings = np.random.default_rng(0), FootageSettings(frames=57)
     drawn = [_draw_gestures(rng, settings, 20.0) for _ in range(400)]
     names = [gesture.name for gestures in drawn for gesture in gestures]

@@ -16,6 +16,7 @@ from transformers import UMT5EncoderModel
 
 from talkies.domain.expression import EXPRESSION
 from talkies.domain.face_units import FACE_UNITS
+from talkies.domain.performer import Performer
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 from talkies.models.face_painter import MOUTH, SQUARE
@@ -26,7 +27,7 @@ from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, 
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
 from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec
-from talkies.training.prepare import Part, PrepareRecipe, aligned_start, onset_of, part_of, prepare, prepare_share
+from talkies.training.prepare import PrepareRecipe, aligned_start, onset_of, part_of, prepare, prepare_share
 from talkies.training.shards import LatentCache
 from talkies.training.text import TextRecipe, train_text_encoder, train_tokenizer
 
@@ -183,9 +184,9 @@ def test_cache(folder: Path, codec: Path) -> None:
         people={1: 0.5, 2: 0.5}, captions=folder / "captions.txt",
     )  # fmt: skip
     prepare_share(settings, "0/2", lambda _text: None)
-    told: list[Sequence[Part]] = []
+    told: list[Sequence[Performer]] = []
 
-    def describe(parts: Sequence[Part], _rng: np.random.Generator) -> str:
+    def describe(parts: Sequence[Performer], _rng: np.random.Generator) -> str:
         told.append(parts)
         return "A woman waves."
 

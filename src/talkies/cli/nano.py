@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from talkies.domain.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from talkies.training.prepare import Part
 
 app = typer.Typer(help="Make the parts of the small model.", no_args_is_help=True)
 
@@ -78,16 +72,12 @@ def latents(
 
     settings = read_recipe(PrepareRecipe, recipe)
     if share is None:
-        from talkies.stage.corpus import Performer, caption_performers
+        from talkies.stage.corpus import caption_performers
         from talkies.stage.gestures import GESTURES, preparation
-
-        def describe(parts: Sequence[Part], rng: np.random.Generator) -> str:
-            performers = [Performer(part.about, part.gestures, part.in_mood) for part in parts]
-            return caption_performers(performers, rng)
 
         # a segment of a film begins with up to five given frames
         leads = {number: 5 + round(25 * preparation(name)) for number, name in enumerate(GESTURES, 1)}
-        prepare(settings, describe, leads, typer.echo)
+        prepare(settings, caption_performers, leads, typer.echo)
     else:
         prepare_share(settings, share, typer.echo)
 

@@ -16,6 +16,7 @@ from talkies.cli.planning import Plan, RenderOptions
 from talkies.cli.prompts import cues
 from talkies.cli.report import Report
 from talkies.cli.scene import Scene
+from talkies.domain.directions import Cue
 from talkies.domain.errors import TalkiesError
 from talkies.media.frame_store import FrameStore
 from talkies.media.staging import staged
@@ -128,7 +129,8 @@ def render(
 
     scene = scene.within(planned.size, model.size_multiple)
     key = c2pa.load_key(options.certificate, options.key) if _signs(options) else None
-    record = _record(scene, model, planned, prompt, consent, options)
+    told = cues(scene)
+    record = _record(scene, model, planned, prompt, told, consent, options)
     pipeline = loader(model, planned, options, report)
     request = GenerationRequest(
         image=scene.frame(planned.size),
@@ -140,7 +142,7 @@ def render(
         size=planned.size,
         generator=cpu_generator(options.seed),
         settings=planned.settings,
-        cues=cues(scene),
+        cues=told,
     )
     unfinished = options.output.with_name(options.output.name + ".unfinished")
     store = FrameStore(unfinished) if len(planned.segments.segments) > 1 else None
@@ -213,7 +215,13 @@ def _signs(options: RenderOptions) -> bool:
 
 
 def _record(
-    scene: Scene, model: ModelFolder, planned: Plan, prompt: str, consent: Consent, options: RenderOptions
+    scene: Scene,
+    model: ModelFolder,
+    planned: Plan,
+    prompt: str,
+    told: tuple[Cue, ...],
+    consent: Consent,
+    options: RenderOptions,
 ) -> GenerationRecord:
     if not options.credentials:
         signed = "switched off by --no-credentials"
@@ -229,7 +237,7 @@ def _record(
     negative = scene.conversation.negative_prompt
     settings |= {"size": str(planned.size), "frames": scene.num_frames, "fps": str(options.fps), "crf": options.crf,
                  "runtime": asdict(planned.runtime.profile), "turns": _turns(scene),
-                 "directions": [f"{cue.start:.2f} to {cue.end:.2f} s: {cue.text}" for cue in cues(scene)]}  # fmt: skip
+                 "directions": [f"{cue.start:.2f} to {cue.end:.2f} s: {cue.text}" for cue in told]}  # fmt: skip
     return GenerationRecord(
         model=model.name,
         model_files=tuple(weights_source(path) for path in model.weight_files()),

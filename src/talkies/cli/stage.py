@@ -51,7 +51,10 @@ def tracks(
     folder = str(AssetPack.open(assets).root.resolve()) if assets is not None else ""
     if framing not in {"shoulders", "face"}:
         raise InputError(f"--framing {framing} is not known.", "Write shoulders or face.")
-    settings = FootageSettings(frames, height, width, texture, folder, framing)  # type: ignore[arg-type]
+    settings = FootageSettings(
+        frames=frames, height=height, width=width, texture=texture, assets=folder,
+        framing=framing,  # type: ignore[arg-type]
+    )  # fmt: skip
     began = time.perf_counter()
     for done, filmed in film(out, people, first, tracks_per_person, settings, workers):
         rate = filmed * frames / (time.perf_counter() - began)

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 MAX_SPEAKERS = 32
 MAX_TURNS = 10_000
 MAX_DIRECTIONS = 1_000
+#: Characters of what somebody does: nothing says so much with a nod.
+MAX_DOES = 300
 #: Nothing longer is generated in one go, in seconds (a day).
 MAX_SECONDS = 86_400.0
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
-Direct = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+Direct = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DOES)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Second = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]

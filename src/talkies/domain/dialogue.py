@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
-from talkies.domain.conversation import MAX_SPEAKERS, MAX_TURNS
+from talkies.domain.conversation import MAX_DOES, MAX_SPEAKERS, MAX_TURNS
 from talkies.domain.errors import InputError
 
 #: A script is a few pages of text: more characters than this are refused.
@@ -27,8 +27,6 @@ _NAME = re.compile(
 )
 _CUE = re.compile(r"\[\s*(pause|overlap)(?:\s+(\d+(?:[.,]\d+)?)\s*s?)?\s*\]", re.IGNORECASE)
 _UNSPOKEN = re.compile(r"\[([^\]\n]*)\]")
-#: Longer stage directions are cut: nothing says so much with a nod.
-_MAX_DOES = 300
 _CAST = re.compile(r"\s*@\s*([^=]+?)\s*=\s*(.*)")
 
 #: First letter's writing system (as Unicode names it) and the language most often written with it.
@@ -209,7 +207,7 @@ def _speak(words: str, number: int, reading: _Reading) -> None:
 def _directions(piece: str) -> str:
     """What stands in square brackets, as in `nods and smiles`."""
     found = (" ".join(words.split()).rstrip(".") for words in _UNSPOKEN.findall(piece))
-    return " and ".join(words for words in found if words)[:_MAX_DOES]
+    return " and ".join(words for words in found if words)[:MAX_DOES]
 
 
 def _add(spoken: str, does: str, number: int, reading: _Reading) -> None:
@@ -217,7 +215,7 @@ def _add(spoken: str, does: str, number: int, reading: _Reading) -> None:
         raise InputError(f"Line {number}: nobody is named before {spoken[:40]!r}.", "Begin with a name, as in `Ana: …`")
     if not reading.fresh and reading.said:
         before = reading.said[-1]
-        both = " and ".join(words for words in (before.does, does) if words)[:_MAX_DOES]
+        both = " and ".join(words for words in (before.does, does) if words)[:MAX_DOES]
         reading.said[-1] = Line(before.speaker, f"{before.text} {spoken}", before.pause, both)
         return
     first = not reading.said and reading.pause == DEFAULT_PAUSE

@@ -22,7 +22,6 @@ class Cue:
     person: int | None = None
 
 
-def prompt_between(prompt: str, cues: Iterable[Cue], start: float, end: float) -> str:
-    """The prompt, and the words of all cues that are on at some moment from `start` to `end`, in order of time."""
-    words = [cue.text for cue in sorted(cues, key=lambda cue: cue.start) if cue.start < end and cue.end > start]
-    return " ".join([prompt, *words]) if words else prompt
+def with_cues(prompt: str, cues: Iterable[Cue]) -> str:
+    """The prompt, then the words of cues in order of time."""
+    return " ".join([prompt, *(cue.text for cue in sorted(cues, key=lambda cue: cue.start))])

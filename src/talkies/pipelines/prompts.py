@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from talkies.domain.clip import FPS
-from talkies.domain.directions import Cue, prompt_between
+from talkies.domain.directions import Cue, with_cues
 from talkies.sampling.segments import Segment
 
 
@@ -50,12 +50,12 @@ def segment_texts(
     for segment in segments:
         start, end = (frame / FPS for frame in (segment.first_kept, segment.first_kept + segment.kept_frames))
         on = [cue for cue in cues if cue.start < end and cue.end > start]
-        shared = [cue for cue in on if cue.person is None or people < 2]
-        everybody = tuple(prompt_between(text, shared, start, end) for text in texts)
-        own: dict[int, tuple[str, ...]] = {}
-        for person in sorted({cue.person for cue in on if cue.person is not None and people > 1}):
-            told = [cue for cue in on if cue in shared or cue.person == person]
-            own[person] = tuple(prompt_between(text, told, start, end) for text in texts)
+        owners = {cue.person for cue in on if cue.person is not None and people > 1}
+
+        def told(person: int | None, on: list[Cue] = on, owners: set[int] = owners) -> tuple[str, ...]:
+            heard = [cue for cue in on if cue.person not in owners or cue.person == person]
+            return tuple(with_cues(text, heard) for text in texts)
+
         if on:
-            found[segment.index] = SegmentTexts(everybody, own)
+            found[segment.index] = SegmentTexts(told(None), {person: told(person) for person in sorted(owners)})
     return found

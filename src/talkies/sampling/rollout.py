@@ -168,7 +168,7 @@ class Rollout:
         conditioning: The autoencoder with the reference.
         predict: Makes each segment's network call.
         make_solver: Makes the solver of one segment (solvers may have a history).
-        guider: Guidance; or of each segment, by its index.
+        guiders: Guidance of each segment, by its index.
         generators: One CPU generator per sample of the batch, or one for all.
         settings: How one segment follows the other.
         step_done: Called after every step.
@@ -180,7 +180,7 @@ class Rollout:
         conditioning: Conditioning,
         predict: PredictSegment,
         make_solver: Callable[[], Solver],
-        guider: Guider | Sequence[Guider],
+        guiders: Sequence[Guider],
         generators: Sequence[torch.Generator],
         settings: RolloutSettings,
         step_done: StepDone | None = None,
@@ -194,7 +194,7 @@ class Rollout:
         self._conditioning = conditioning
         self._predict = predict
         self._make_solver = make_solver
-        self._guiders = guider if isinstance(guider, Sequence) else [guider] * len(plan.segments)
+        self._guiders = guiders
         self._generators = generators
         self._settings = settings
         self._step_done = step_done

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.domain.performer import Performer
 from talkies.stage.background import KINDS
 from talkies.stage.captions import PersonWords, SceneWords, describe
 from talkies.stage.clips import SETS, person_words, plan_clip
@@ -46,21 +47,6 @@ def _scene(people: list[PersonWords], light: str, framing: str, speech: bool, rn
     places = [place for place, _ in KINDS.values()]
     pattern = PATTERNS[int(rng.integers(len(PATTERNS)))] if speech and len(people) > 1 else None
     return SceneWords(tuple(people), places[int(rng.integers(len(places)))], light, framing, pattern)
-
-
-@dataclass(frozen=True)
-class Performer:
-    """One performer of `talkies.stage.footage` as a clip of several shows them.
-
-    Attributes:
-        about: The track's label `meta`.
-        gestures: As numbered in the track's label `gesture`, in order of time.
-        in_mood: Whether the mood can be seen.
-    """
-
-    about: Mapping[str, Any]
-    gestures: Sequence[int]
-    in_mood: bool
 
 
 #: What `draw_statements` tells of a place in the picture: gestures, moods but the neutral one, whether they speak.

@@ -26,7 +26,7 @@ from talkies.training.shards import CachedSample
 
 Array = NDArray[Any]
 #: Latent frames at which a clip may begin: the picture itself, or a film that goes on.
-STARTS = (0, 1, 2, 3, 4, 5, 6)
+STARTS = tuple(range(7))
 
 
 @dataclass(frozen=True)

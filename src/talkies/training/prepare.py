@@ -12,9 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +22,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
+from talkies.domain.performer import Performer
 from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
@@ -141,33 +141,18 @@ PROMPTS = {
 }
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one performer does in a clip, for who writes its caption.
-
-    Attributes:
-        about: The track's label `meta`.
-        gestures: Numbers of the gestures to be seen, in order of time, as in the track's label `gesture`.
-        in_mood: Whether the performer's mood can be seen.
-    """
-
-    about: dict[str, Any]
-    gestures: tuple[int, ...]
-    in_mood: bool
-
-
-#: Parts from left to right, and the generator that decides the wording -> caption.
-Describe = Callable[[Sequence[Part], np.random.Generator], str]
+#: Performers from left to right, and the generator that decides the wording -> caption.
+Describe = Callable[[Sequence[Performer], np.random.Generator], str]
 #: A gesture is told when so many frames of its stroke can be seen.
 TOLD_FRAMES = 10
 
 
-def part_of(panel: Panel, first: int, frames: int) -> Part:
+def part_of(panel: Panel, first: int, frames: int) -> Performer:
     """What a panel's performer does from frame `first` on."""
     shown = panel.gesture[first : first + frames].tolist()
     gestures = tuple(dict.fromkeys(g for g in shown if g and shown.count(g) >= TOLD_FRAMES))
     onset = float(panel.about.get("style", {}).get("mood_onset", -1.0))
-    return Part(panel.about, gestures, onset < (first + frames) / 25 - 0.5)
+    return Performer(panel.about, gestures, onset < (first + frames) / FPS - 0.5)
 
 
 def onset_of(panel: Panel) -> tuple[int, int]:

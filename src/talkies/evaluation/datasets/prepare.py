@@ -23,6 +23,7 @@ from talkies.evaluation.datasets.listed import ListedClip, Listing, RefusedError
 from talkies.media.shards import claim
 from talkies.media.staging import staged
 from talkies.media.video_source import SUFFIXES
+from talkies.provenance.record import sha256_of
 
 INDEX, CHECKSUMS = "index.csv", "SHA256SUMS"
 #: Folder of what is known of clips that are made; a clip is done when its record is there.
@@ -239,7 +240,8 @@ class _Maker:
             return row, False
         row = Row(
             clip=clip.name, source=video.name, source_sha256=digest, start=round(made.start, 3),
-            end=round(made.end, 3), crop=str(made.window), frames=made.frames, detail=made.note, sha256=_sha256(target),
+            end=round(made.end, 3), crop=str(made.window), frames=made.frames, detail=made.note,
+            sha256=sha256_of(target),
         )  # fmt: skip
         with staged(note) as scratch:
             record = _Record(listed=repr(clip), video=_state(video), row=row)
@@ -254,7 +256,7 @@ class _Maker:
         with self._lock:
             if video not in self._digests:
                 try:
-                    self._digests[video] = _sha256(video)
+                    self._digests[video] = sha256_of(video)
                 except OSError as error:
                     raise RefusedError("broken video", f"{video.name} cannot be read: {error.strerror}") from None
             return self._digests[video]
@@ -276,7 +278,7 @@ def _read(note: Path) -> _Record | None:
 
 
 def _whole(path: Path, digest: str) -> bool:
-    return path.is_file() and _sha256(path) == digest
+    return path.is_file() and sha256_of(path) == digest
 
 
 def _state(video: Path) -> tuple[int, int]:
@@ -286,11 +288,6 @@ def _state(video: Path) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _finish(out: Path, rows: Sequence[Row]) -> None:
