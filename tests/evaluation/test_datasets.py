@@ -2,144 +2,46 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
+from dataset_cases import (
+    ID,
+    Command,
+    celebv,
+    check_frames,
+    check_sound,
+    face,
+    hdtf,
+    paint,
+    results,
+    rows,
+    run,
+)
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
-from talkies.evaluation.datasets.celebv_hq import FaceBox, read_celebv_hq
+from talkies.evaluation.datasets.celebv_hq import FaceBox
 from talkies.evaluation.datasets.emtd import LIST as EMTD_LIST
-from talkies.evaluation.datasets.emtd import WholePicture, read_emtd
-from talkies.evaluation.datasets.hdtf import FixedWindow, read_hdtf
+from talkies.evaluation.datasets.emtd import WholePicture
+from talkies.evaluation.datasets.hdtf import FixedWindow
 from talkies.evaluation.datasets.listed import (
     ListedClip,
-    Listing,
     RefusedError,
     Window,
-    is_safe,
-    seconds_of,
-    youtube_id,
 )
-from talkies.evaluation.datasets.prepare import Step, draw, prepare
-from talkies.evaluation.sets import open_set, read_sound
-from talkies.evaluation.video import VideoFile
-
-Command = Callable[..., tuple[int, str, str]]
-
-WIDTH, HEIGHT, SECONDS, RATE = 160, 96, 3, 16_000
-#: When the clap is heard in every video, in seconds.
-CLAP = 1.5
-ID = "XtySvTwIOfw"
-
-
-def painted(seconds: float) -> np.ndarray:
-    """A grey picture that says where and when: a texture that is nowhere the same, brighter by 50 a second."""
-    texture = np.random.default_rng(1).integers(0, 90, (HEIGHT // 2, WIDTH // 2), dtype=np.uint8)
-    grey = np.asarray(Image.fromarray(texture).resize((WIDTH, HEIGHT))) + round(20 + 50 * (seconds % 3))
-    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
-
-
-def paint(path: Path, fps: int = 25, seconds: float = SECONDS, sound: bool = True, loud: float = 0.1) -> Path:
-    """A video of painted pictures; noise and a clap are heard."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as file:
-        picture = file.add_stream("libx264", rate=fps, options={"crf": "2", "preset": "ultrafast", "g": str(fps)})
-        picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv444p"
-        voice = file.add_stream("aac", rate=RATE, layout="mono") if sound else None
-        for number in range(round(seconds * fps)):
-            pixels = painted((number + 0.5) / fps)
-            file.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        file.mux(picture.encode(None))
-        if voice is not None:
-            heard = loud * np.random.default_rng(0).standard_normal(round(seconds * RATE)).clip(-1, 1)
-            heard[round(CLAP * RATE) : round(CLAP * RATE) + 160] += 8 * loud
-            for start in range(0, len(heard) - 1023, 1024):
-                block = av.AudioFrame.from_ndarray(
-                    heard[None, start : start + 1024].astype(np.float32), format="fltp", layout="mono"
-                )
-                block.sample_rate, block.pts = RATE, start
-                file.mux(voice.encode(block))
-            file.mux(voice.encode(None))
-    return path
-
-
-def hdtf(folder: Path, times: str, crops: str, heights: str = "Radio11.mp4 96\n", urls: str | None = None) -> Path:
-    """Lists of the subset RD."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "RD_video_url.txt").write_text(urls or f"Radio11 https://www.youtube.com/watch?v={ID}&t=6s\n")
-    (folder / "RD_annotion_time.txt").write_text(times)
-    (folder / "RD_crop_wh.txt").write_text(crops)
-    (folder / "RD_resolution.txt").write_text(heights)
-    return folder
-
-
-def celebv(folder: Path, **clips: object) -> Path:
-    path = folder / "celebvhq_info.json"
-    path.write_text(json.dumps({"meta": {}, "clips": clips}))
-    return path
-
-
-def face(
-    video: str = ID, start: float = 0.4, end: float = 1.6, box: tuple[float, ...] = (0.1, 0.7, 0.3, 0.6)
-) -> object:
-    sides = dict(zip(("top", "bottom", "left", "right"), box, strict=True))
-    return {"ytb_id": video, "duration": {"start_sec": start, "end_sec": end}, "bbox": sides, "attributes": {}}
-
-
-def run(name: str, lists: Path, videos: Path, out: Path, **options: object) -> list[Step]:
-    return list(prepare(name, lists, videos, out, **{"side": 64, **options}))  # type: ignore[arg-type]
-
-
-def rows(out: Path) -> list[dict[str, str]]:
-    with (out / "index.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def results(found: list[Step] | Listing) -> dict[str, str]:
-    if isinstance(found, Listing):
-        return {line.name: line.result for line in found.refused}
-    return {step.row.clip: step.row.result for step in found}
-
-
-def check_frames(path: Path, window: Window, start: float, count: int, size: tuple[int, int] = (64, 64),
-                 fps: int = 25) -> None:  # fmt: skip
-    """The clip shows `window` from `start` on, frame by frame; `fps` is the video's."""
-    width, height = size
-    frames = VideoFile(path).read().astype(float)
-    assert frames.shape == (count, height, width, 3)
-    brighter = []
-    for number, frame in enumerate(frames):
-        shown = np.floor((start + (number + 0.5) / 25) * fps)
-        part = painted((shown + 0.5) / fps)[window.top :, window.left :][: window.height, : window.width]
-        error = frame - np.asarray(Image.fromarray(part).resize(size, Image.Resampling.LANCZOS))
-        assert np.abs(error).mean() < 2.5  # one pixel is 13
-        brighter.append(error.mean())
-    assert np.abs(brighter).max() < 1.6 and abs(np.mean(brighter)) < 0.9  # one frame is 2, and the encoder errs, too
-
-
-def check_sound(path: Path, start: float, count: int) -> None:
-    """The clap is heard where it is to be, for every reader, and the sound is as long as the pictures."""
-    heard = read_sound(path)
-    assert int(np.argmax(np.abs(heard) > 0.5)) / RATE == pytest.approx(CLAP - start, abs=0.005)
-    assert len(heard) == pytest.approx(count * RATE / 25, abs=1200)
-    with av.open(str(path)) as file:
-        (voice,) = file.streams.audio
-        assert (voice.codec_context.sample_rate, voice.codec_context.channels) == (RATE, 1)
+from talkies.evaluation.datasets.prepare import draw, prepare
+from talkies.evaluation.sets import open_set
 
 
 def test_hdtf_has_the_right_span_and_window(tmp_path: Path) -> None:
@@ -241,145 +143,6 @@ def test_clips_are_enlarged_and_shortened_on_request(tmp_path: Path) -> None:
     (step,) = run("emtd", path, tmp_path / "films", out, side=240, seconds=0.5)
     assert (step.row.start, step.row.end, step.row.frames) == (1.0, 1.48, 12)
     check_frames(out / f"000_{ID}.mp4", Window(0, 0, 160, 96), 1, 12, (240, 144))
-
-
-def test_bad_lines_of_hdtf_are_named_with_their_place(tmp_path: Path) -> None:
-    lists = hdtf(
-        tmp_path / "lists",
-        "Radio11.mp4 00:00-00:01 00:75-00:80 00:02-00:01 00:01-00:02 nonsense\n"
-        "\n"
-        "Radio12.mp4 00:00-00:01\n"
-        "../evil.mp4 00:00-00:01\n"
-        "Radio11.mp4 00:00-00:03\n"
-        "Radio13.mp4\n"
-        "Radio14.mp4 00:00-00:01\n"
-        "Radio15.mp4 00:00-00:01\n",
-        "".join(f"Radio{n}.mp4 1 50 1 50\n" for n in ("11_0", "11_1", "11_2", "11_4", "12_0", "11_0"))
-        + "Radio14_0.mp4 1 50 x 50\nRadio15_0.mp4 1 50 1 50\n",
-        "Radio11.mp4 96\nRadio12.mp4 0\nRadio14.mp4 96\n",
-    )
-    listing = read_hdtf(lists)
-    assert [clip.name for clip in listing.clips] == ["Radio11_0"]
-    assert listing.clips[0].stems == ("Radio11", "RD_Radio11", ID)
-    found = {(line.name, line.result): line.detail for line in listing.refused}
-    assert set(found) == {
-        ("Radio11_1", "malformed line"), ("Radio11_2", "empty span"), ("Radio11_3", "no crop line"),
-        ("Radio11_4", "malformed line"), ("Radio12_0", "no resolution"), ("", "unsafe name"),
-        ("Radio11", "duplicate name"), ("Radio13", "malformed line"), ("Radio11_0", "duplicate name"),
-        ("Radio14_0", "malformed line"), ("Radio14_0", "no crop line"), ("Radio15_0", "no resolution"),
-    }  # fmt: skip
-    assert found["Radio11_1", "malformed line"].startswith("RD_annotion_time.txt line 1: '00:75-00:80'")
-    assert found["", "unsafe name"] == "RD_annotion_time.txt line 4: '../evil'"
-    assert found["Radio11", "duplicate name"] == "RD_annotion_time.txt line 5"
-    assert found["Radio11_0", "duplicate name"] == "RD_crop_wh.txt line 6"
-    assert found["Radio14_0", "malformed line"] == "RD_crop_wh.txt line 7: 'Radio14_0.mp4 1 50 x 50'"
-
-
-def test_one_name_in_two_subsets_is_made_once(tmp_path: Path) -> None:
-    lists = hdtf(tmp_path, "Radio11.mp4 00:00-00:01\n", "Radio11_0.mp4 1 50 1 50\n")
-    for path in list(lists.iterdir()):
-        path.with_name(path.name.replace("RD_", "WRA_")).write_text(path.read_text())
-    listing = read_hdtf(lists)
-    assert len(listing.clips) == 1
-    assert [(line.name, line.detail) for line in listing.refused] == [("Radio11_0", "WRA_annotion_time.txt line 1")]
-
-
-def test_bad_entries_of_celebv_hq_are_named(tmp_path: Path) -> None:
-    bad: dict[str, object] = {
-        "a": {"ytb_id": "../../etc/passwd", **{k: v for k, v in face().items() if k != "ytb_id"}},  # type: ignore[attr-defined]
-        "b": [1, 2], "c": face(box=(0.5, 0.5, 0, 1)), "d": face(start=2, end=1), "../e": face(), "f": face(start=-1),
-        "g": face(end=float("nan")), "h": {"ytb_id": ID}, "i": face(end=10**400), "j": None,
-    }  # fmt: skip
-    path = celebv(tmp_path, good=face(), **bad)
-    path.write_text(path.read_text().replace('"good"', f'"good": {json.dumps(face())}, "good"'))
-    listing = read_celebv_hq(path)
-    assert [clip.name for clip in listing.clips] == ["good"]
-    expected = {**dict.fromkeys(bad, "malformed line"), "d": "empty span", "": "unsafe name", "good": "duplicate name"}
-    del expected["../e"]
-    assert results(listing) == expected
-
-
-def test_bad_lines_of_emtd_keep_their_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "list.csv"
-    path.write_text(
-        f"URL,Start Timecode,End Timecode\nhttps://a.b/c,00:00:01.0,00:00:02.0\n\n"
-        f"https://www.youtube.com/watch?v={ID},00:00:01.0,soon\nhttps://www.youtube.com/watch?v={ID},1\n"
-        f"https://www.youtube.com/watch?v={ID},00:00:02.0,00:00:01.0\n"
-        f"https://www.youtube.com/watch?v={ID}&t=3,00:00:01.0,00:00:02.5\n"
-    )
-    listing = read_emtd(path)
-    assert [(clip.name, clip.start, clip.end) for clip in listing.clips] == [(f"004_{ID}", 1, 2.5)]
-    assert results(listing) == {"000": "malformed line", "001": "malformed line", "002": "malformed line",
-                                f"003_{ID}": "empty span"}  # fmt: skip
-    assert listing.refused[1].detail.startswith("list.csv line 4: ")
-
-
-@pytest.mark.parametrize("reader", [read_hdtf, read_celebv_hq, read_emtd])
-def test_what_is_no_list_is_refused(tmp_path: Path, reader: Callable[[Path], Listing]) -> None:
-    for path in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(InputError, match=r"There (is|are) no list"):
-            reader(path)
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "text").write_text("nothing of the kind")
-    for name in ("bytes", "text") if reader is not read_hdtf else ():
-        with pytest.raises(InputError):
-            reader(tmp_path / name)
-    lists = hdtf(tmp_path / "lists", "a.mp4 00:00-00:01", "")
-    (lists / "RD_crop_wh.txt").unlink()
-    if reader is read_hdtf:
-        with pytest.raises(InputError, match=r"There is no .*RD_crop_wh\.txt"):
-            reader(lists)
-
-
-WORDS = st.lists(
-    st.sampled_from(["Radio1.mp4", "Radio1_0.mp4", "00:00-00:05", "5", "-1", "00:00:01.5", "../x", ",", "\n", '"', "{",
-                     f"https://www.youtube.com/watch?v={ID}", "URL,Start Timecode,End Timecode\n", "clips", ":", "}"])
-    | st.text(max_size=6),
-    max_size=30,
-)  # fmt: skip
-
-
-@settings(max_examples=150, deadline=None)
-@given(WORDS, st.booleans())
-def test_no_list_breaks_a_reader(tmp_path_factory: pytest.TempPathFactory, words: list[str], spaced: bool) -> None:
-    text = (" " if spaced else "").join(words).encode("utf-8", "replace").decode()
-    folder = tmp_path_factory.getbasetemp() / "lists"
-    hdtf(folder, text, text, text, text or " ")
-    (folder / "list").write_text(text)
-    for reader, path in ((read_hdtf, folder), (read_celebv_hq, folder / "list"), (read_emtd, folder / "list")):
-        try:
-            listing = reader(path)
-        except InputError:
-            continue
-        assert all(is_safe(clip.name) and clip.end > clip.start >= 0 for clip in listing.clips)
-
-
-@given(st.text(max_size=20))
-def test_safe_names_stay_in_their_folder(name: str) -> None:
-    if is_safe(name):
-        assert (Path("/out") / f"{name}.mp4").resolve().parent == Path("/out")
-        assert name.isprintable() and not name.startswith(".")
-
-
-@given(st.integers(0, 15), st.integers(0, 59), st.integers(0, 59_999))
-def test_times_are_read(hours: int, minutes: int, milliseconds: int) -> None:
-    seconds = f"{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
-    total = 3600 * hours + 60 * minutes + milliseconds / 1000
-    assert seconds_of(f"{hours}:{minutes:02d}:{seconds}") == pytest.approx(total)
-    assert seconds_of(f"{60 * hours + minutes}:{seconds}") == pytest.approx(total)
-
-
-def test_addresses_hold_ids() -> None:
-    for url in (f"https://www.youtube.com/watch?v={ID}", f"https://youtube.com/watch?a=b&v={ID}&t=6s",
-                f"https://youtu.be/{ID}?t=1", f"https://www.youtube.com/embed/{ID}"):  # fmt: skip
-        assert youtube_id(url) == ID
-    for url in (
-        "",
-        "https://www.youtube.com/watch?v=short",
-        f"https://www.youtube.com/watch?v={ID}x",
-        "v=../../../etc",
-    ):
-        assert youtube_id(url) is None
 
 
 def test_what_a_video_does_not_give_is_a_row(tmp_path: Path) -> None:
