@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from talkies.domain.errors import InputError
+from talkies.domain.face_units import FACE_UNITS
 from talkies.stage import tracks
 from talkies.stage.alignment import SILENCE, Phone, Word
 from talkies.stage.speech import Speech
 from talkies.stage.texts import split_of, spoken_words
-from talkies.stage.tracks import WINDOWS, cut, listen, samples, speak, utterance
+from talkies.stage.tracks import WINDOWS, cut, listen, recite, samples, speak, utterance
 from talkies.stage.voices import available_engines, find_voice
 
 needs_voice = pytest.mark.skipif(
@@ -89,3 +90,14 @@ def test_silent_parts_say_nothing() -> None:
     assert len(part.performance) == 40
     with pytest.raises(InputError):
         listen(3, 40, "speaker")
+
+
+@needs_voice
+def test_a_recital_is_a_whole_utterance_with_silence_around_it(tmp_path) -> None:
+    track = recite(3, "train", tmp_path)
+    assert len(track.waveform) == samples(len(track.performance))
+    assert track.phones[0].start > 0.2 and track.phones[-1].end < len(track.performance) / 25 - 0.2
+    assert find_voice(track.voice_id).engine != "kokoro"
+    opening = track.performance.face_units[:, FACE_UNITS.index("jawOpen")]
+    assert opening[:5].max() < 0.05 < opening.max()
+    assert np.array_equal(recite(3, "train", tmp_path).waveform, track.waveform)

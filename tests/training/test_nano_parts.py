@@ -27,7 +27,7 @@ from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, 
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
 from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec
-from talkies.training.prepare import PrepareRecipe, aligned_start, onset_of, part_of, prepare, prepare_share
+from talkies.training.prepare import Pairing, PrepareRecipe, aligned_start, onset_of, part_of, prepare, prepare_share
 from talkies.training.shards import LatentCache
 from talkies.training.text import TextRecipe, train_text_encoder, train_tokenizer
 
@@ -221,6 +221,26 @@ def test_gestures_begin_with_the_clip(folder: Path, codec: Path, lead: int, late
     assert aligned_start(panel, {3: lead}, latest) == start
     still = replace(panel, gesture=torch.zeros_like(panel.gesture))
     assert onset_of(still) == (0, 0) and aligned_start(still, {3: lead}, latest) is None
+
+
+@pytest.mark.parametrize("second", [0.0, 1.0])
+def test_gestures_are_paired_with_each_other_and_with_the_quiet(folder: Path, codec: Path, second: float) -> None:
+    """Everybody's stroke begins in frame 15; clips of 21 frames may begin in frame 0 to 24."""
+    made = [build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, str(k))
+            for k, track in enumerate(find_tracks(folder / "tracks"))]  # fmt: skip
+    recipe = PrepareRecipe(
+        tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
+        latent_frames=6, people={2: 0.5, 3: 0.5}, gestures=1.0, second_gesture=second,
+    )  # fmt: skip
+    pairing = Pairing(recipe, made, {3: 7}, np.random.default_rng(0))
+    counts = set()
+    for _ in range(40):
+        chosen = pairing.draw()
+        assert len({panel.person for panel, _ in chosen}) == len(chosen) > 1
+        telling = [start for panel, start in chosen if part_of(panel, FRAMES * start, pairing.frames).gestures]
+        assert telling.count(2) >= 1
+        counts.add(len(telling))
+    assert counts == ({1, 2} if second else {1})  # twice the same person counts once
 
 
 def test_what_a_face_keeps_is_told_relative_to_the_reference(folder: Path, codec: Path) -> None:

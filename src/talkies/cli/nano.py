@@ -29,11 +29,18 @@ Recipe = Annotated[Path, typer.Argument(help="A recipe, see runs/recipes.")]
 
 @app.command()
 def speech(recipe: Recipe) -> None:
-    """Train the speech encoder's head on the sound of tracks."""
+    """Train the speech encoder's head on the sound of tracks, and on voices of nobody on film."""
+    from talkies.stage.tracks import recite
     from talkies.training.config import read_recipe
-    from talkies.training.speech import SpeechRecipe, train
+    from talkies.training.speech import Heard, SpeechRecipe, train
 
-    train(read_recipe(SpeechRecipe, recipe), typer.echo)
+    settings = read_recipe(SpeechRecipe, recipe)
+
+    def heard(number: int) -> Heard:
+        track = recite(500_000 + number, "train", settings.output / "utterances")  # past those of the tracks
+        return track.waveform, track.performance.face_units
+
+    train(settings, heard, typer.echo)
 
 
 @app.command()

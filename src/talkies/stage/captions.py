@@ -128,7 +128,11 @@ def with_article(words: str) -> str:
 
 
 def describe(
-    scene: SceneWords, rng: np.random.Generator, count: int = 4, plans: tuple[int, ...] = (0, 1, 2, 3)
+    scene: SceneWords,
+    rng: np.random.Generator,
+    count: int = 4,
+    plans: tuple[int, ...] = (0, 1, 2, 3),
+    by_place: float = 0.0,
 ) -> tuple[str, ...]:
     """`count` different paraphrases of a clip, one to six sentences each.
 
@@ -138,6 +142,7 @@ def describe(
         count: Of paraphrases.
         plans: Ways to put it, each used once before any is used again: 0 looks first, 1 what is done first, 2 short,
             3 one long opening sentence, 4 short with moods.
+        by_place: How often people are called by nothing but their place in the picture, 0 to 1.
 
     Raises:
         InputError: Nobody is in the scene, more than four are, or an attribute is unknown.
@@ -147,7 +152,7 @@ def describe(
     for person in scene.people:
         if person.sex not in {"female", "male"} or person.mood not in _MOODS:
             raise InputError(f"unknown sex {person.sex!r} or mood {person.mood!r}", hint="See PersonWords.")
-    writer = _Writer(scene, rng)
+    writer = _Writer(scene, rng, by_place)
     out: list[str] = []
     for attempt in range(60 * count):
         text = writer.write(plans[attempt if attempt < len(plans) else int(rng.integers(len(plans)))])
@@ -161,9 +166,10 @@ def describe(
 class _Writer:
     """Turns one scene into text; every call of `write` chooses words anew."""
 
-    def __init__(self, scene: SceneWords, rng: np.random.Generator) -> None:
+    def __init__(self, scene: SceneWords, rng: np.random.Generator, by_place: float = 0.0) -> None:
         self._scene = scene
         self._rng = rng
+        self._by_place = by_place
 
     def write(self, plan: int) -> str:
         """See `describe` for the plans."""
@@ -197,11 +203,13 @@ class _Writer:
         base = "woman" if person.sex == "female" else "man"
         if len(people) == 1:
             return self._pick((f"the {base}", "she" if person.sex == "female" else "he"))
+        position = _POSITIONS[len(people)][index]
+        if self._by_place and self._rng.random() < self._by_place:
+            return self._pick((f"the {base} {position}", f"the person {position}"))
         if sum(other.sex == person.sex for other in people) == 1 and self._rng.random() < 0.5:
             return f"the {base}"
         if sum(other.wears == person.wears for other in people) == 1 and self._rng.random() < 0.25:
             return f"the {base} in {person.wears}"
-        position = _POSITIONS[len(people)][index]
         return self._pick((f"the {base} {position}", f"the person {position}"))
 
     def _details(self, person: PersonWords) -> str:

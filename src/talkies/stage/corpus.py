@@ -91,4 +91,4 @@ def caption_performers(performers: Sequence[Performer], rng: np.random.Generator
     light = performers[int(rng.integers(len(performers)))].about["light"]["name"]
     speech = any(person.role == "speaker" for person in people)
     words = _scene(people, light, "head and shoulders", speech, rng)
-    return describe(words, rng, 1, (_PLANS[int(rng.integers(len(_PLANS)))],))[0]
+    return describe(words, rng, 1, (_PLANS[int(rng.integers(len(_PLANS)))],), by_place=0.7)[0]

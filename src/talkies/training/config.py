@@ -34,6 +34,7 @@ class DataSection(_Section):
 
     Attributes:
         train: Cache folders, written by [`CacheWriter`][talkies.training.shards.CacheWriter].
+        clips: Train on the first this many samples alone (a small data set); all if null.
         validation: Cache folders for the validation probe; may be empty.
         batch_size: Samples per forward pass over all processes together.
         accumulation: Forward passes per optimiser step.
@@ -43,6 +44,7 @@ class DataSection(_Section):
     """
 
     train: Annotated[tuple[Path, ...], Field(min_length=1)]
+    clips: Count | None = None
     validation: tuple[Path, ...] = ()
     batch_size: Count = 8
     accumulation: Count = 1

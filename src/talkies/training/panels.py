@@ -195,34 +195,35 @@ def build_panel(
 
 
 def side_by_side(
-    panels: Sequence[Panel], start: int, latent_frames: int, context: int, prompt_ids: Tensor
+    panels: Sequence[Panel], starts: Sequence[int], latent_frames: int, context: int, prompt_ids: Tensor
 ) -> CachedSample:
-    """One clip of several panels, from latent frame `start` on.
+    """One clip of several panels, each from a latent frame of its own on.
 
     Args:
         panels: From left to right.
-        start: One of `STARTS`; the clip's first frame is video frame `4 * start` of every track.
+        starts: Of every panel one of `STARTS`: the clip's first frame is video frame `4 * start` of its track.
         latent_frames: T of the clip; the tracks must reach that far.
         context: Frames of audio context.
         prompt_ids: Token ids `[L]`.
     """
-    stop, frames = start + latent_frames - 1, FRAMES * (latent_frames - 1) + 1
+    frames = FRAMES * (latent_frames - 1) + 1 + 2 * context
     width = panels[0].mask.shape[1]
+    parts = list(zip(panels, starts, strict=True))
 
-    def film(panel: Panel) -> Tensor:
+    def film(panel: Panel, start: int) -> Tensor:
         single = panel.singles[STARTS.index(start)]
-        return torch.cat([single[None], panel.groups[start:stop]])  # [T, z, h, w]
+        return torch.cat([single[None], panel.groups[start : start + latent_frames - 1]])  # [T, z, h, w]
 
     masks = torch.zeros(len(panels) + 1, panels[0].mask.shape[0], width * len(panels))
     for n, panel in enumerate(panels):
         masks[n, :, n * width : (n + 1) * width] = panel.mask
     masks[-1] = 1 - masks[:-1].amax(0)
-    weight = torch.cat([panel.weight[start:stop] for panel in panels], -1)
+    weight = torch.cat([panel.weight[start : start + latent_frames - 1] for panel, start in parts], -1)
     return CachedSample(
         id="+".join(panel.id for panel in panels),
-        latents=torch.cat([film(panel) for panel in panels], -1).transpose(0, 1),
+        latents=torch.cat([film(panel, start) for panel, start in parts], -1).transpose(0, 1),
         person_masks=masks,
-        audio=torch.stack([p.audio[FRAMES * start : FRAMES * start + frames + 2 * context] for p in panels]),
+        audio=torch.stack([panel.audio[FRAMES * start : FRAMES * start + frames] for panel, start in parts]),
         condition=torch.cat([panel.condition for panel in panels], -1),
         weight=torch.cat([weight[:1], weight]),
         prompt_ids=prompt_ids,

@@ -59,6 +59,7 @@ class PrepareRecipe(BaseModel):
     captions: Path | None = Field(None, description="Text file, a caption a line: what the tokenizer is learnt from.")
     plain_prompts: float = Field(0.25, description="Share of clips with a prompt that says no more than who is there.")
     gestures: float = Field(0.5, description="Share of clips in which somebody makes a gesture, where tracks have any.")
+    second_gesture: float = Field(0.4, description="Share of these in which two people make one each.")
     threads: int = 1
     seed: int = 0
 
@@ -176,6 +177,57 @@ def aligned_start(panel: Panel, leads: Mapping[int, int], latest: int) -> int | 
     return start
 
 
+class Pairing:
+    """Chooses who stands beside whom: every panel about equally often, nobody beside themselves.
+
+    Gestures happen where words tell of them, and at one time: they begin with the clip. What comes at any moment, or is
+    told of half the time, is next to nothing in a squared error, and words would never be learnt. Often two people of
+    a clip make one each: where everybody does what is told of anybody, nobody learns whose words they are.
+
+    Args:
+        recipe: Shares of everything.
+        panels: Everybody there is.
+        leads: Frames from a clip's first to a gesture's stroke, by the gesture's number.
+        rng: Everything that is chosen.
+    """
+
+    def __init__(
+        self, recipe: PrepareRecipe, panels: Sequence[Panel], leads: Mapping[int, int], rng: np.random.Generator
+    ) -> None:
+        self._recipe, self._panels, self._rng = recipe, panels, rng
+        self.frames = FRAMES * (recipe.latent_frames - 1) + 1
+        self._latest = min(STARTS[-1], min(len(panel.groups) for panel in panels) - (recipe.latent_frames - 1))
+        aligned = {k: aligned_start(panel, leads, self._latest) for k, panel in enumerate(panels)}
+        self._featured = [(k, start) for k, start in aligned.items() if start is not None]
+        self._pool: list[int] = []
+
+    def draw(self) -> list[tuple[Panel, int]]:
+        """The performers of a clip from left to right, and the latent frame at which each one's part begins."""
+        counts, shares = zip(*sorted(self._recipe.people.items()), strict=True)
+        wanted = int(self._rng.choice(counts, p=np.array(shares) / sum(shares)))
+        chosen: list[tuple[Panel, int]] = []
+        if self._featured and self._rng.random() < self._recipe.gestures:
+            for _ in range(min(wanted, 2 if self._rng.random() < self._recipe.second_gesture else 1)):
+                number, start = self._featured[int(self._rng.integers(len(self._featured)))]
+                self._join(chosen, self._panels[number], start)
+        for attempt in range(100):
+            if len(chosen) == wanted:
+                break
+            # a part that starts at the reference frame continues the picture; any other continues a film
+            start = 0 if self._rng.random() < 0.5 else int(self._rng.integers(self._latest + 1))
+            self._pool = self._pool or self._rng.permutation(len(self._panels)).tolist()
+            candidate = self._panels[self._pool.pop()]
+            if attempt > 50 or not part_of(candidate, FRAMES * start, self.frames).gestures:
+                self._join(chosen, candidate, start)
+        self._rng.shuffle(chosen)  # type: ignore[arg-type]
+        return chosen
+
+    @staticmethod
+    def _join(chosen: list[tuple[Panel, int]], panel: Panel, start: int) -> None:
+        if all(panel.person != other.person for other, _ in chosen):
+            chosen.append((panel, start))
+
+
 def write_round(
     recipe: PrepareRecipe,
     panels: list[Panel],
@@ -185,41 +237,17 @@ def write_round(
     ids: Callable[[str], Tensor],
     leads: Mapping[int, int],
 ) -> None:
-    """One pass of fresh pairings: every panel about equally often, nobody beside themselves.
-
-    Gestures happen where words tell of them, and at one time: they begin with the clip. What comes at any moment, or is
-    told of half the time, is next to nothing in a squared error, and words would never be learnt.
-    """
+    """One pass of fresh pairings with their captions."""
     rng = np.random.default_rng([recipe.seed, number])
-    counts, shares = zip(*sorted(recipe.people.items()), strict=True)
-    frames = FRAMES * (recipe.latent_frames - 1) + 1
-    latest = min(STARTS[-1], min(len(panel.groups) for panel in panels) - (recipe.latent_frames - 1))
-    starts = {k: start for k, p in enumerate(panels) if (start := aligned_start(p, leads, latest)) is not None}
-    featured = list(starts)
-    pool: list[int] = []
+    pairing = Pairing(recipe, panels, leads, rng)
     for _ in range(recipe.samples_per_round):
-        wanted = int(rng.choice(counts, p=np.array(shares) / sum(shares)))
-        chosen: list[Panel] = []
-        # a clip that starts at the reference frame continues the picture; any other continues a film
-        start = 0 if rng.random() < 0.5 else int(rng.integers(latest + 1))
-        if featured and rng.random() < recipe.gestures:
-            first = featured[int(rng.integers(len(featured)))]
-            chosen, start = [panels[first]], starts[first]
-        for attempt in range(100):
-            if len(chosen) == wanted:
-                break
-            pool = pool or rng.permutation(len(panels)).tolist()
-            candidate = panels[pool.pop()]
-            quiet = attempt > 50 or not part_of(candidate, FRAMES * start, frames).gestures
-            if quiet and all(candidate.person != other.person for other in chosen):
-                chosen.append(candidate)
-        rng.shuffle(chosen)  # type: ignore[arg-type]
-        parts = [part_of(panel, FRAMES * start, frames) for panel in chosen]
+        chosen, starts = zip(*pairing.draw(), strict=True)
+        parts = [part_of(panel, FRAMES * start, pairing.frames) for panel, start in zip(chosen, starts, strict=True)]
         if rng.random() < recipe.plain_prompts and not any(part.gestures for part in parts):
             prompt = PROMPTS[len(chosen)][int(rng.integers(len(PROMPTS[len(chosen)])))]
         else:
             prompt = describe(parts, rng)
-        writer.add(side_by_side(chosen, start, recipe.latent_frames, recipe.context, ids(prompt)))
+        writer.add(side_by_side(chosen, starts, recipe.latent_frames, recipe.context, ids(prompt)))
 
 
 def prepare_share(recipe: PrepareRecipe, share: str, say: Callable[[str], None] = print) -> None:

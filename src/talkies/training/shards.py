@@ -263,13 +263,15 @@ class LatentCache:
 
     Args:
         roots: Cache folders; all must share the audio context.
+        limit: Only the first this many samples.
 
     Raises:
         InputError: No cache, an empty one, or caches that do not fit together.
     """
 
-    def __init__(self, roots: tuple[Path, ...]) -> None:
+    def __init__(self, roots: tuple[Path, ...], limit: int | None = None) -> None:
         self._roots = roots
+        self._limit = limit
         self._entries: list[SampleEntry] = []
         self._seen: set[tuple[Path, str]] = set()
         self._handles: dict[Path, Any] = {}
@@ -302,6 +304,7 @@ class LatentCache:
                     )
                     for index, entry in enumerate(shard["samples"])
                 )
+        del self._entries[self._limit or len(self._entries) :]
         return len(self._entries)
 
     def __len__(self) -> int:

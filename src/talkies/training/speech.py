@@ -3,15 +3,17 @@
     talkies nano speech runs/recipes/speech.yaml
 
 Whisper stays as it is; its hidden states are computed once per utterance (with room, noise, microphone and codec
-varied), and a head of a few convolutions learns the face units of the mouth from them, on hundreds of synthetic voices.
-What the head passes on to the transformer is its last layer before the read-out.
+varied), and a head of a few convolutions learns the face units of the mouth from them, on hundreds of synthetic voices:
+those of the tracks, and utterances that nobody is filmed with, which cost next to nothing. What the head passes on to
+the transformer is its last layer before the read-out.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,10 @@ class SpeechRecipe(BaseModel):
     tracks: Path
     validation: Path
     output: Path
-    variants: int = Field(2, description="Takes of each track's sound: the first clean, the others coloured.")
+    utterances: int = Field(0, description="Further voices, of nobody on film.")
+    start: Path | None = Field(None, description="An encoder whose head goes on learning.")
+    variants: int = Field(2, description="Takes of each sound: the first clean, the others coloured.")
+    frames: int = Field(57, description="Frames of a training sample.")
     steps: int = 4000
     batch_size: int = 16
     learning_rate: float = 1e-3
@@ -49,31 +54,35 @@ class SpeechRecipe(BaseModel):
     seed: int = 0
 
 
-def heard_take(track: Track, variant: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sound `[samples]` of a track as a microphone might give it, and the face units `[F, 52]` that belong to it."""
-    rng = np.random.default_rng([variant, *track.path.stem.encode()])
+#: A voice `[samples]` at 16 kHz, and the face units `[F, 52]` that belong to it.
+Heard = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def heard_track(track: Track) -> Heard:
+    """Sound and face units of a track."""
     with np.load(track.path.with_suffix(".npz"), allow_pickle=False) as labels:
-        waveform, units = labels["waveform"].astype(np.float32) / 32768, labels["face_units"]
-    waveform = normalise_loudness(waveform)
-    return (Acoustics.sample(rng).apply(waveform) if variant else waveform), units
+        return labels["waveform"].astype(np.float32) / 32768, labels["face_units"]
 
 
+@torch.no_grad()
 def prepare(
-    encoder: WhisperSpeechEncoder, tracks: list[Track], variants: int, say: Callable[[str], None]
-) -> tuple[Tensor, Tensor]:
-    """Hidden states `[n, F, 2, taps, hidden]` (fp16) and units `[n, F, units]` of every track and variant."""
-    hidden, units = [], []
+    encoder: WhisperSpeechEncoder, heard: Iterable[Heard], variants: int, say: Callable[[str], None]
+) -> list[tuple[Tensor, Tensor]]:
+    """Hidden states `[F, 2, taps, hidden]` (fp16) and units `[F, units]` of every sound, as `variants` microphones
+    give it."""
+    prepared = []
     began = time.perf_counter()
-    for number, track in enumerate(tracks):
+    for number, (sound, wanted) in enumerate(heard):
+        units = torch.from_numpy(wanted[:, SPOKEN_UNITS])
+        waveform = normalise_loudness(sound)
         for variant in range(variants):
-            waveform, wanted = heard_take(track, variant)
-            with torch.no_grad():
-                states = encoder.hidden_states(encoder.windows(torch.from_numpy(waveform), len(wanted)))
-            hidden.append(encoder.join(states, len(wanted)).half())
-            units.append(torch.from_numpy(wanted[:, SPOKEN_UNITS]))
+            rng = np.random.default_rng([number, variant])
+            taken = Acoustics.sample(rng).apply(waveform) if variant else waveform
+            states = encoder.hidden_states(encoder.windows(torch.from_numpy(taken), len(units)))
+            prepared.append((encoder.join(states, len(units)).half(), units))
         if number % 100 == 99:
-            say(f"{number + 1} of {len(tracks)} tracks, {time.perf_counter() - began:.0f} s")
-    return torch.stack(hidden), torch.stack(units)
+            say(f"{number + 1} sounds, {time.perf_counter() - began:.0f} s")
+    return prepared
 
 
 def correlation(predicted: Tensor, wanted: Tensor) -> Tensor:
@@ -82,17 +91,28 @@ def correlation(predicted: Tensor, wanted: Tensor) -> Tensor:
     return (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp_min(1e-6)
 
 
-def train(recipe: SpeechRecipe, say: Callable[[str], None] = print) -> None:
-    """Prepares the data, trains the head, writes the encoder and the log to `output`."""
+def train(recipe: SpeechRecipe, recite: Callable[[int], Heard], say: Callable[[str], None] = print) -> None:
+    """Prepares the data, trains the head, writes the encoder and the log to `output`.
+
+    Args:
+        recipe: Everything that decides the run.
+        recite: Utterance by number, of training voices.
+        say: Told how it goes.
+    """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     recipe.output.mkdir(parents=True, exist_ok=True)
-    encoder = WhisperSpeechEncoder()
-    load_whisper_encoder(encoder, read_ctranslate2(recipe.whisper))
+    if recipe.start is None:
+        encoder = WhisperSpeechEncoder()
+        load_whisper_encoder(encoder, read_ctranslate2(recipe.whisper))
+    else:
+        encoder = WhisperSpeechEncoder.from_pretrained(recipe.start, torch_dtype=torch.float32)
     encoder.eval()
-    hidden, units = prepare(encoder, find_tracks(recipe.tracks), recipe.variants, say)
-    unseen_hidden, unseen_units = prepare(encoder, find_tracks(recipe.validation), 1, say)
-    mean, std = units.flatten(0, 1).mean(0), units.flatten(0, 1).std(0).clamp_min(0.02)
+    filmed = (heard_track(track) for track in find_tracks(recipe.tracks))
+    training = prepare(encoder, chain(filmed, map(recite, range(recipe.utterances))), recipe.variants, say)
+    unseen = prepare(encoder, map(heard_track, find_tracks(recipe.validation)), 1, say)
+    known = torch.cat([units for _, units in training])
+    mean, std = known.mean(0), known.std(0).clamp_min(0.02)
     readout = nn.Linear(encoder.channels, len(SPOKEN_UNITS))
     head = [*encoder.norms.parameters(), *encoder.reduce.parameters(), *encoder.listen.parameters()]
     parameters = [*head, *readout.parameters()]
@@ -103,11 +123,20 @@ def train(recipe: SpeechRecipe, say: Callable[[str], None] = print) -> None:
     def read(states: Tensor) -> Tensor:
         return readout(encoder.head(states.float().flatten(1, 2)).unflatten(1, (-1, 2)).mean(2))  # [n, F, units]
 
+    def draw() -> tuple[Tensor, Tensor]:
+        samples = []
+        for number in rng.integers(len(training), size=recipe.batch_size):
+            states, units = training[number]
+            start = int(rng.integers(max(len(units) - recipe.frames, 0) + 1))
+            samples.append((states[start : start + recipe.frames], units[start : start + recipe.frames]))
+        states, units = zip(*samples, strict=True)
+        return torch.stack(states).float(), torch.stack(units)
+
     for step in range(recipe.steps + 1):
         if step % 500 == 0:
             with torch.no_grad():
-                heard = torch.cat([read(part) for part in unseen_hidden.split(16)]) * std + mean
-            r = correlation(heard.flatten(0, 1), unseen_units.flatten(0, 1))
+                heard = torch.cat([read(states[None])[0] for states, _ in unseen]) * std + mean
+            r = correlation(heard, torch.cat([units for _, units in unseen]))
             jaw = SPOKEN_UNITS.index(FACE_UNITS.index("jawOpen"))
             row = {"step": step, "r_jaw": round(float(r[jaw]), 3), "r_mean": round(float(r[r != 0].mean()), 3)}
             say(json.dumps(row))
@@ -115,10 +144,9 @@ def train(recipe: SpeechRecipe, say: Callable[[str], None] = print) -> None:
                 log.write(json.dumps(row) + "\n")
         if step == recipe.steps:
             break
-        chosen = rng.integers(len(hidden), size=recipe.batch_size)
-        states = hidden[chosen].float()
+        states, units = draw()
         states = states + 0.05 * states.std() * torch.randn_like(states)
-        loss = (read(states) - (units[chosen] - mean) / std).pow(2).mean()
+        loss = (read(states) - (units - mean) / std).pow(2).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

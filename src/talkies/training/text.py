@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
@@ -61,7 +61,8 @@ class TextRecipe(BaseModel):
 
     Attributes:
         tokenizer: Folder. output: Folder for the encoder, in transformers' layout.
-        config: Arguments of `UMT5Config`.
+        config: Arguments of `UMT5Config` for a new one.
+        start: Folder of one that reads better from now on.
         length: Tokens of a prompt. steps, batch_size, learning_rate: Of AdamW, with a linear decay.
     """
 
@@ -70,13 +71,37 @@ class TextRecipe(BaseModel):
     tracks: list[Path]
     tokenizer: Path
     output: Path
-    config: dict[str, Any]
+    config: dict[str, Any] = Field(default_factory=dict)
+    start: Path | None = None
     length: int = 96
-    steps: int = 1500
+    steps: int = 2500
     batch_size: int = 48
     learning_rate: float = 2e-3
     seed: int = 0
     threads: int = 1
+
+
+class StatementReader(nn.Module):
+    """One query for every statement, over the tokens of a caption: as the video will read it, by attention.
+
+    Args:
+        dim: Channels of a token.
+        statements: How many are told true or false.
+    """
+
+    def __init__(self, dim: int, statements: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(statements, dim) / dim**0.5)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.weight = nn.Parameter(torch.randn(statements, dim) / dim**0.5)
+        self.bias = nn.Parameter(torch.zeros(statements))
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits `[B, statements]` of tokens `[B, L, dim]`, of which those of `mask [B, L]` count."""
+        query = self.query.expand(len(hidden), -1, -1)
+        seen = F.scaled_dot_product_attention(query, self.key(hidden), self.value(hidden), mask[:, None])
+        return (seen * self.weight).sum(-1) + self.bias
 
 
 #: Draws a caption, and what it says: `[A]` of 0 and 1, NaN where it says nothing of it.
@@ -96,9 +121,12 @@ def train_text_encoder(
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(recipe.tokenizer)
-    encoder = UMT5EncoderModel(UMT5Config(**recipe.config))
+    if recipe.start is None:
+        encoder = UMT5EncoderModel(UMT5Config(**recipe.config))
+    else:
+        encoder = UMT5EncoderModel.from_pretrained(recipe.start, dtype=torch.float32)
     rng = np.random.default_rng(recipe.seed)
-    head = nn.Linear(int(recipe.config["d_model"]), len(draw(rng)[1]))
+    head = StatementReader(encoder.config.d_model, len(draw(rng)[1]))
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=0.01)
 
@@ -109,8 +137,7 @@ def train_text_encoder(
 
     def read(ids: torch.Tensor) -> torch.Tensor:
         mask = (ids != 0).long()
-        hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        return head((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        return head(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask.bool())
 
     for step in range(recipe.steps):
         for group in optimizer.param_groups:

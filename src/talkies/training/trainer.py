@@ -95,7 +95,7 @@ class Trainer:
         if recipe.data.batch_size % world.size:
             raise InputError(f"`data.batch_size` must be a multiple of the {world.size} processes.")
         torch.set_num_threads(recipe.machine.threads)
-        self.source = source or ShuffledCache(LatentCache(recipe.data.train))
+        self.source = source or ShuffledCache(LatentCache(recipe.data.train, recipe.data.clips))
         self.progress = Progress()
         outlined = outline(recipe)
         self._window = int(outlined.system.transformer.config.audio_window)
