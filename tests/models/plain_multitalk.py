@@ -81,17 +81,17 @@ def person_map(query: torch.Tensor, key: torch.Tensor, members: list[list[bool]]
     return torch.stack(rows)
 
 
-def token_labels(scores: torch.Tensor) -> torch.Tensor:
-    """[N+1, S] -> [S]."""
+def token_labels(scores: torch.Tensor, width: float = 4.0, stride: float = 20.0) -> torch.Tensor:
+    """[N+1, S] -> [S]. The background lies midway from the first person's end, `width`, to the second's start."""
     labels = []
     for token in range(scores.shape[1]):
         owner = int(scores[:, token].argmax())
         if owner == len(scores) - 1:
-            labels.append(12.0)
+            labels.append(width + (stride - width) / 2)
             continue
         row = scores[owner]
         share = (row[token] - row.min()) / (row.max() - row.min() + 1e-8)
-        labels.append(20.0 * owner + 4.0 * float(share))
+        labels.append(stride * owner + width * float(share))
     return torch.tensor(labels)
 
 
@@ -140,7 +140,7 @@ class _Plain:
             image = self.layer_norm(image, 1e-5, embedder + "image_embedder.norm2")
         speech = None if audio is None else self.audio_tokens(audio, x.shape[1])
         members = None
-        if audio is not None and len(audio) > 1:
+        if audio is not None and len(audio) > 1 and config.audio_injection == "l-rope":
             members = [nearest(mask, grid[1], grid[2]) for mask in masks]
         for index in range(config.num_layers):
             tokens = self.block(f"blocks.{index}.", tokens, modulation, text, image, speech, members, grid)
@@ -201,7 +201,7 @@ class _Plain:
         labels = None
         if members is not None:
             self.maps.append(person_map(query, key[:, : grid[1] * grid[2]], members))
-            labels = token_labels(self.maps[-1])
+            labels = token_labels(self.maps[-1], self.config.person_label_range, self.config.person_label_stride)
             self.labels.append(labels)
         tokens = tokens + self.linear(self.attend(query, key, value), name + "attn1.to_out.0") * gate
 
@@ -225,6 +225,8 @@ class _Plain:
     def audio_attention(self, name, tokens, speech, labels, grid) -> torch.Tensor:
         x = self.layer_norm(tokens, self.config.eps, name + "norm_audio")
         frequency = frequencies(self.config.attention_head_dim).float()
+        width, stride = self.config.person_label_range, self.config.person_label_stride
+        out = name + "audio_attn.to_out.0"
         latent_per_frame = len(speech) // grid[0]
         outputs = []
         for frame in range(grid[0]):
@@ -236,8 +238,17 @@ class _Plain:
             if labels is not None:
                 query = torch.stack([rotate(head, labels[area, None] * frequency) for head in query])
                 for person, key in enumerate(keys):
-                    angles = (20.0 * person + 2.0) * frequency.expand(key.shape[1], -1)
+                    angles = (stride * person + width / 2) * frequency.expand(key.shape[1], -1)
                     keys[person] = torch.stack([rotate(head, angles) for head in key])
             values = [self.heads(self.linear(audio, name + "audio_attn.to_v")) for audio in people]
-            outputs.append(self.attend(query, torch.cat(keys, dim=1), torch.cat(values, dim=1)))
-        return self.linear(torch.cat(outputs), name + "audio_attn.to_out.0")
+            if self.config.audio_injection in ("l-rope", "concat"):
+                heard = self.attend(query, torch.cat(keys, dim=1), torch.cat(values, dim=1))
+                outputs.append(self.linear(heard, out))
+                continue
+            alone = [self.linear(self.attend(query, *each), out) for each in zip(keys, values, strict=True)]
+            if self.config.audio_injection == "add":
+                outputs.append(torch.stack(alone).sum(0))
+            else:
+                strips = [column * len(people) // grid[2] for _ in range(grid[1]) for column in range(grid[2])]
+                outputs.append(torch.stack([alone[person][token] for token, person in enumerate(strips)]))
+        return torch.cat(outputs)

@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from plain_multitalk import plain_forward
 from talkies.domain.errors import InputError
-from talkies.models import speaker_rope
-from talkies.models.speaker_rope import video_labels
+from talkies.models.speaker_rope import PersonLabels, video_labels
 from talkies.models.transformer_multitalk import _text_owner, record_person_maps
-from tiny_multitalk import Case, make_case
-
-LAWS = settings(max_examples=30, deadline=None, derandomize=True)
-
-
-@st.composite
-def cases(draw: st.DrawFn, **fixed: Any) -> Case:
-    """Any small network with inputs that fit it."""
-    patch = draw(st.sampled_from([(1, 2, 2), (1, 1, 1), (1, 1, 2), (2, 2, 2)]))
-    people = draw(st.integers(1, 6))
-    rows, columns = draw(st.integers(1, 4)), draw(st.integers(1, 5))
-    assume(rows * columns >= people)
-    choices = {
-        "patch": patch,
-        "people": people,
-        "grid": (draw(st.integers(1, 3)), rows, columns),
-        "heads": draw(st.integers(1, 5)),
-        "head_dim": draw(st.sampled_from([6, 8, 16])),
-        "window": draw(st.sampled_from([1, 2, 3, 5])),
-        "stride": draw(st.sampled_from([1, 2, 4])),
-        "audio_tokens": draw(st.integers(1, 3)),
-        "text_tokens": draw(st.integers(1, 7)),
-        "image_tokens": draw(st.sampled_from([0, 1, 5])),
-        "batch": draw(st.integers(1, 2)),
-        "seed": draw(st.integers(0, 2**16)),
-    }
-    return make_case(**(choices | fixed))
-
-
-def no_near_tie(maps: list[torch.Tensor]) -> bool:
-    """Whether rounding cannot change a token's class."""
-    for person_map in maps:
-        best, second = person_map.topk(2, dim=0).values
-        if bool(((best - second) < 1e-4 * best).any()):
-            return False
-    return True
-
-
-def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 2e-5) -> bool:
-    return bool((actual - expected).abs().max() <= tolerance * expected.abs().max())
+from tiny_multitalk import LAWS, Case, cases, close, make_case, no_near_tie
 
 
 @LAWS
@@ -91,7 +49,7 @@ def test_background_label_is_irrelevant_without_background(case: Case, label: fl
     arguments = (*case.arguments[:5], masks)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         before = case.model(*arguments).sample
-        patch.setattr(speaker_rope, "BACKGROUND_LABEL", label)
+        patch.setattr(PersonLabels, "background", label)
         assert torch.equal(case.model(*arguments).sample, before)
 
 

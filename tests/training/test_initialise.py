@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from talkies.models.transformer_multitalk import (
     _position_features,
     record_person_maps,
 )
-from talkies.training.config import parse_recipe
+from talkies.training.config import load_recipe, parse_recipe
 from talkies.training.initialise import attend_nearby
-from talkies.training.system import build_system
+from talkies.training.system import build_system, full_weights, save_model
 
 SMALL = {
     "num_attention_heads": 2, "attention_head_dim": 64, "in_channels": 8, "out_channels": 4, "text_dim": 16,
@@ -65,6 +66,26 @@ def test_an_opened_network_may_be_given_new_parts(tmp_path: Path) -> None:
         opened({"ffn_dim": 32})
     with pytest.raises(InputError, match="no place"):
         opened({"num_layers": 1})
+    with pytest.raises(InputError, match="audio_injection is 'sum'"):
+        opened({"audio_injection": "sum"})
+
+
+def test_a_way_to_tell_voices_apart_travels_with_the_trained_network(tmp_path: Path) -> None:
+    MultiTalkTransformer3DModel(**SMALL).save_pretrained(tmp_path / "base")
+    values = {
+        "name": "x",
+        "train": "audio",
+        "data": {"train": ["none"]},
+        "model": {"path": str(tmp_path / "base")},
+        "limits": {"steps": 1},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(values))
+    changes = ("model.config.audio_injection=split", "model.config.person_label_stride=6")
+    system = build_system(load_recipe(tmp_path / "recipe.yaml", changes))
+    save_model(system, full_weights(system), tmp_path / "export")
+    opened = MultiTalkTransformer3DModel.from_pretrained(tmp_path / "export" / "transformer")
+    assert (opened.config.audio_injection, opened.config.person_label_stride) == ("split", 6)
+    assert opened.blocks[0].person_labels.stride == 6
 
 
 def test_positions_do_not_depend_on_the_frames_size() -> None:

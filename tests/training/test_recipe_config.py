@@ -13,7 +13,11 @@ from talkies.domain.errors import InputError
 from talkies.training.config import Ramp, load_recipe, parse_recipe
 from training_cases import recipe_values
 
-RECIPES = sorted((Path(__file__).parents[2] / "src/talkies/training/recipes").glob("transformer*.yaml"))
+ROOT = Path(__file__).parents[2]
+RECIPES = [
+    *sorted((ROOT / "src/talkies/training/recipes").glob("transformer*.yaml")),
+    *(ROOT / "runs/recipes" / name for name in ("transformer.yaml", "ablation.yaml")),
+]
 
 
 def test_a_small_recipe_fills_in_the_rest() -> None:
@@ -70,6 +74,6 @@ def test_ramps_stay_between_their_ends(start: float, end: float, span: list[floa
     assert min(start, end) - 1e-9 <= ramp.at(progress) <= max(start, end) + 1e-9
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
 def test_shipped_recipes_are_valid(path: Path) -> None:
     load_recipe(path)

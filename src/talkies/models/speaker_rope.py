@@ -9,19 +9,51 @@ Names used in shapes: B batch, N people, T token frames, R tokens in one frame, 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 
 from talkies.domain.errors import InputError
 
-PERSON_LABEL_RANGE = 4.0
-"""Labels of person i lie in [20 i, 20 i + 4] (supplement: 0-4 and 20-24)."""
-PERSON_LABEL_STRIDE = 20.0
-BACKGROUND_LABEL = 12.0
+Rotary = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines, one for each pair of channels."""
 ROTARY_BASE = 10000.0
 _MIN_MAX_EPSILON = 1e-8
 _VALUE_ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class PersonLabels:
+    """Where labels lie: those of person i in [stride i, stride i + range], heard at the middle of it.
+
+    Args:
+        range: Width of a person's range, at least 0 (supplement: 0-4 and 20-24; compared with 0-2 and 2-4).
+        stride: From the start of one person's range to that of the next; above 0 and no less than `range`.
+
+    Raises:
+        InputError: People could not be told apart by such labels.
+    """
+
+    range: float = 4.0
+    stride: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.range <= self.stride and 0 < self.stride < math.inf):
+            raise InputError(
+                f"person_label_range {self.range} and person_label_stride {self.stride} do not tell people apart.",
+                "Give a stride above 0 and a range from 0 to the stride; the paper has 4 and 20.",
+            )
+
+    @property
+    def background(self) -> float:
+        """Between the ranges of the first two people, as far from one as from the other: 12 by default."""
+        return (self.range + self.stride) / 2
+
+
+PAPER_LABELS = PersonLabels()
 
 
 def person_tokens(person_masks: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -137,32 +169,35 @@ def _mean_over_masks(mass: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return torch.where(whole, 1 / tokens.shape[-1], mean)
 
 
-def video_labels(person_map: torch.Tensor) -> torch.Tensor:
+def video_labels(person_map: torch.Tensor, labels: PersonLabels = PAPER_LABELS) -> torch.Tensor:
     """The label of every video token: its class is the largest row of the map, its place in the class's range is that
     row min-max normalised over all tokens.
 
     Args:
         person_map: `[B, N+1, S]`, people then background.
+        labels: Where they lie.
 
     Returns:
         `[B, S]` in float32.
     """
     people = person_map[:, :-1]  # [B, N, S]
     low, high = people.amin(dim=-1, keepdim=True), people.amax(dim=-1, keepdim=True)
-    start = PERSON_LABEL_STRIDE * torch.arange(people.shape[1], device=people.device)  # [N]
-    labels = (people - low) / (high - low + _MIN_MAX_EPSILON) * PERSON_LABEL_RANGE + start[None, :, None]
-    labels = F.pad(labels, (0, 0, 0, 1), value=BACKGROUND_LABEL)  # [B, N+1, S]
+    start = labels.stride * torch.arange(people.shape[1], device=people.device)  # [N]
+    each = (people - low) / (high - low + _MIN_MAX_EPSILON) * labels.range + start[None, :, None]
+    each = F.pad(each, (0, 0, 0, 1), value=labels.background)  # [B, N+1, S]
     owner = person_map.argmax(dim=1, keepdim=True)  # [B, 1, S]
-    return labels.gather(1, owner).squeeze(1)  # [B, S]
+    return each.gather(1, owner).squeeze(1)  # [B, S]
 
 
-def audio_labels(people: int, tokens_each: int, device: torch.device | None = None) -> torch.Tensor:
+def audio_labels(
+    people: int, tokens_each: int, device: torch.device | None = None, labels: PersonLabels = PAPER_LABELS
+) -> torch.Tensor:
     """The labels of one frame's audio tokens, `[people * tokens_each]`: 2, 22, 42, ..., person after person."""
-    centre = PERSON_LABEL_RANGE / 2 + PERSON_LABEL_STRIDE * torch.arange(people, device=device)
+    centre = labels.range / 2 + labels.stride * torch.arange(people, device=device)
     return centre.repeat_interleave(tokens_each)
 
 
-def label_rotary(labels: torch.Tensor, head_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+def label_rotary(labels: torch.Tensor, head_dim: int) -> Rotary:
     """Cosines and sines of the one-dimensional rotary embedding at `labels` `[...]`, each `[..., head_dim / 2]`."""
     exponent = torch.arange(0, head_dim, 2, device=labels.device).float() / head_dim
     angle = labels[..., None].float() * (1.0 / ROTARY_BASE**exponent)

@@ -29,7 +29,11 @@ from diffusers.utils import apply_lora_scale
 from torch import nn
 
 from talkies.domain.errors import InputError
+from talkies.models.audio_injection import Voices, check_audio_injection, join_heard, pick_owned, strip_owner
 from talkies.models.speaker_rope import (
+    PAPER_LABELS,
+    PersonLabels,
+    Rotary,
     apply_rotary,
     attention_with_person_map,
     audio_labels,
@@ -39,9 +43,6 @@ from talkies.models.speaker_rope import (
     person_tokens,
     video_labels,
 )
-
-Rotary = tuple[torch.Tensor, torch.Tensor]
-"""Cosines and sines, one for each pair of channels."""
 
 
 def window_audio(features: torch.Tensor, window: int = 5, start: int = 0, stop: int | None = None) -> torch.Tensor:
@@ -276,12 +277,14 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
         cross_attn_norm: bool = True,
         eps: float = 1e-6,
         added_kv_proj_dim: int | None = None,
+        person_labels: PersonLabels = PAPER_LABELS,
     ) -> None:
         super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps, added_kv_proj_dim)
         self.attn1.set_processor(MultiTalkAttnProcessor())
         self.attn2.set_processor(MultiTalkAttnProcessor())
         self.norm_audio = FP32LayerNorm(dim, eps, elementwise_affine=True)
         self.audio_attn = AudioAttention(dim, num_heads, audio_dim)
+        self.person_labels = person_labels
 
     def forward(
         self,
@@ -294,6 +297,7 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
         audio_rotary_emb: Rotary | None = None,
         frame_tokens: torch.Tensor | None = None,
         text_owner: torch.Tensor | None = None,
+        audio_owner: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One block.
 
@@ -303,10 +307,12 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
             temb: `[B, G, 6, dim]`: one modulation for each of G equal stretches of the tokens.
             rotary_emb: Tables `[1, S, 1, D / 2]`.
             encoder_hidden_states_image: `[B, I, dim]`.
-            audio_hidden_states: `[B, T, P A, audio_dim]`; None leaves the audio attention out.
-            audio_rotary_emb: Tables `[P A, 1, D / 2]` of the audio tokens' labels; None for one person.
-            frame_tokens: `[B, P+1, R]`: where the people are in the first frame; None for one person.
+            audio_hidden_states: `[B, T, P A, audio_dim]`, or `[B, P, T, A, audio_dim]` for streams that are attended to
+                one by one; None leaves the audio attention out.
+            audio_rotary_emb: Tables `[P A, 1, D / 2]` of the audio tokens' labels; None for audio without labels.
+            frame_tokens: `[B, P+1, R]`: where the people are in the first frame; None for audio without labels.
             text_owner: `[B, S]`: which of the C texts each token reads.
+            audio_owner: `[B, S]`: which of the P streams each token hears; None adds them up.
 
         Returns:
             `[B, S, dim]`.
@@ -322,29 +328,24 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
         video_rotary_emb = None
         if frame_tokens is not None:
             attended, person_map = attended
-            cos, sin = label_rotary(video_labels(person_map), attended.shape[-1] // self.attn1.heads)  # [B, S, D/2]
+            labels = video_labels(person_map, self.person_labels)  # [B, S]
+            cos, sin = label_rotary(labels, attended.shape[-1] // self.attn1.heads)  # [B, S, D/2]
             video_rotary_emb = cos.unsqueeze(2), sin.unsqueeze(2)
         hidden_states = _add_gated(hidden_states, attended, gate)
 
         normed = self.norm2(hidden_states.float()).type_as(hidden_states)
         texts = [encoder_hidden_states] if text_owner is None else encoder_hidden_states.unbind(1)
         read = [self.attn2(normed, text, encoder_hidden_states_image=encoder_hidden_states_image) for text in texts]
-        hidden_states = hidden_states + (read[0] if text_owner is None else _owned(read, text_owner))
+        hidden_states = hidden_states + (read[0] if text_owner is None else pick_owned(read, text_owner))
 
         if audio_hidden_states is not None:
             normed = self.norm_audio(hidden_states.float()).type_as(hidden_states)
-            hidden_states = hidden_states + self.audio_attn(
-                normed, audio_hidden_states, video_rotary_emb, audio_rotary_emb
-            )
+            streams = audio_hidden_states.unbind(1) if audio_hidden_states.ndim == 5 else [audio_hidden_states]
+            heard = [self.audio_attn(normed, stream, video_rotary_emb, audio_rotary_emb) for stream in streams]
+            hidden_states = hidden_states + join_heard(heard, audio_owner)
 
         normed = _modulate(self.norm3(hidden_states.float()), ffn_scale, ffn_shift).type_as(hidden_states)
         return _add_gated(hidden_states, self.ffn(normed), ffn_gate)
-
-
-def _owned(read: list[torch.Tensor], owner: torch.Tensor) -> torch.Tensor:
-    """Of C candidates `[B, S, dim]` each token's own, by `owner [B, S]`."""
-    index = owner[:, None, :, None].expand(-1, 1, -1, read[0].shape[-1])
-    return torch.stack(read, dim=1).gather(1, index).squeeze(1)
 
 
 def _modulate(normed: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -389,6 +390,13 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         vae_scale_factor_temporal: Video frames in one latent frame, the first excepted.
         absolute_positions: Whether tokens are told where in the picture they are, which Wan leaves to its rotary
             embedding; a small network does not find out by itself who is "on the left".
+        audio_injection: How several voices are told apart: `l-rope`, or for comparison `concat`, `add`, `split` (see
+            `audio_injection`). All have the same weights.
+        person_label_range: Width of a person's range of L-RoPE labels, at most the stride.
+        person_label_stride: From the start of one person's range of labels to that of the next.
+
+    Raises:
+        InputError: For an unknown `audio_injection`, or labels that do not tell people apart.
     """
 
     _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "audio_projector", "norm"]  # noqa: RUF012
@@ -433,7 +441,12 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         audio_context_tokens: int = 32,
         vae_scale_factor_temporal: int = 4,
         absolute_positions: bool = False,
+        audio_injection: str = "l-rope",
+        person_label_range: float = 4.0,
+        person_label_stride: float = 20.0,
     ) -> None:
+        check_audio_injection(audio_injection)
+        person_labels = PersonLabels(person_label_range, person_label_stride)
         super().__init__(
             patch_size=patch_size,
             num_attention_heads=num_attention_heads,
@@ -452,7 +465,8 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
             rope_max_seq_len=rope_max_seq_len,
             pos_embed_seq_len=pos_embed_seq_len,
         )
-        # The line above wrote its own arguments into our configuration.
+        self._person_labels = person_labels
+        # Wan wrote its own arguments into our configuration.
         self.register_to_config(num_layers=num_layers)
         inner_dim = num_attention_heads * attention_head_dim
         self.blocks = nn.ModuleList(
@@ -465,6 +479,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
                 cross_attn_norm,
                 eps,
                 added_kv_proj_dim,
+                person_labels,
             )
             for _ in range(num_layers)
         )
@@ -506,7 +521,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
                 `window_audio`). One stream of zeros is guidance's "no audio"; None leaves the audio layers out, which
                 is plain Wan.
             person_masks: `[B, P+1, H', W']`, the people in order, then the background, of any resolution. Not used
-                with fewer than two people.
+                with fewer than two people, nor by another `audio_injection` than `l-rope`.
             text_masks: `[B, C, H', W']`, of any resolution: where which of C texts is read; the last also elsewhere.
             return_dict: Whether to return an output object rather than a tuple.
             attention_kwargs: `scale` weighs loaded LoRAs, as in diffusers.
@@ -519,9 +534,9 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         """
         grid = _token_grid(hidden_states, self.config)
         _check_conditions(encoder_hidden_states, encoder_hidden_states_image, timestep, hidden_states, self.config)
-        frame_tokens, audio, audio_rotary_emb = self._embed_audio(
-            hidden_states, grid, audio_hidden_states, person_masks
-        )
+        voices = Voices()
+        if audio_hidden_states is not None:
+            voices = self._embed_audio(hidden_states, grid, audio_hidden_states, person_masks)
         cos, sin = self.rope(hidden_states)  # [1, S, 1, D], each value twice
         rotary_emb = cos[..., 0::2].float().contiguous(), sin[..., 0::2].float().contiguous()  # [1, S, 1, D/2]
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()  # [B, S, dim]
@@ -538,7 +553,8 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         if text_owner is not None:
             text = text.unflatten(0, encoder_hidden_states.shape[:2])  # [B, C, L, dim]
 
-        arguments = (text, time_proj, rotary_emb, image, audio, audio_rotary_emb, frame_tokens, text_owner)
+        heard = (voices.tokens, voices.rotary_emb, voices.frame_tokens)
+        arguments = (text, time_proj, rotary_emb, image, *heard, text_owner, voices.owner)
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 hidden_states = self._gradient_checkpointing_func(block, hidden_states, *arguments)
@@ -555,20 +571,21 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         self,
         hidden_states: torch.Tensor,
         grid: tuple[int, int, int],
-        windows: torch.Tensor | None,
+        windows: torch.Tensor,
         masks: torch.Tensor | None,
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, Rotary | None]:
-        """Audio tokens `[B, T, P A, audio_dim]`; for two people or more also their tokens `[B, P+1, R]` in the first
-        frame and the tables of the audio tokens' labels."""
-        if windows is None:
-            return None, None, None
+    ) -> Voices:
+        """Audio tokens, and by what the blocks tell them apart."""
         _check_audio(windows, hidden_states, self.config)
         batch, people = windows.shape[:2]
         tokens = self.audio_projector(windows.to(hidden_states))  # [B, P, T', A, audio_dim]
-        tokens = tokens.unflatten(2, (grid[0], -1)).transpose(1, 2)  # [B, T, P, T'/T, A, audio_dim]
-        tokens = tokens.flatten(2, 4).to(hidden_states)  # [B, T, P A, audio_dim]
-        if people == 1:
-            return None, tokens, None
+        tokens = tokens.unflatten(2, (grid[0], -1)).flatten(3, 4).to(hidden_states)  # [B, P, T, T'/T A, audio_dim]
+        if people > 1 and self.config.audio_injection == "add":
+            return Voices(tokens)
+        if people > 1 and self.config.audio_injection == "split":
+            return Voices(tokens, owner=strip_owner(people, grid, tokens.device).expand(batch, -1))
+        together = tokens.transpose(1, 2).flatten(2, 3)  # [B, T, P A, audio_dim]
+        if people == 1 or self.config.audio_injection == "concat":
+            return Voices(together)
         if masks is None or masks.ndim != 4 or masks.shape[:2] != (batch, people + 1):
             raise InputError(
                 f"person_masks is {None if masks is None else list(masks.shape)}; {people} people need "
@@ -578,9 +595,9 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         frame_tokens = person_tokens(masks.to(hidden_states.device), grid[1:])
         if not torch.compiler.is_compiling():  # it waits for the device, and is Python
             check_person_tokens(frame_tokens)
-        labels = audio_labels(people, tokens.shape[2] // people, hidden_states.device)  # [P A]
+        labels = audio_labels(people, tokens.shape[3], hidden_states.device, self._person_labels)  # [P A]
         cos, sin = label_rotary(labels, self.config.attention_head_dim)
-        return frame_tokens, tokens, (cos.unsqueeze(1), sin.unsqueeze(1))
+        return Voices(together, (cos.unsqueeze(1), sin.unsqueeze(1)), frame_tokens)
 
     def _unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
         """`[B, S, p_t p_h p_w C]` -> `[B, C, T', H, W]`."""
