@@ -48,9 +48,17 @@ def pairs_of(cache: LatentCache, count: int) -> list[int]:
 
 
 def generate(
-    system: TrainingSystem, batch: Batch, audio: Tensor, steps: int, guidance: float, shift: float, text: float = 1.0
+    system: TrainingSystem,
+    batch: Batch,
+    audio: Tensor,
+    steps: int,
+    guidance: float,
+    shift: float,
+    text: float = 1.0,
+    scale: float = 1.0,
 ) -> Tensor:
-    """Clean latents `[B, z, T, h, w]` of a batch whose first frame is given; `guidance` is that of audio."""
+    """Clean latents `[B, z, T, h, w]` of a batch whose first frame is given; `guidance` is that of audio, `scale` that
+    of the noise."""
     nothing = torch.zeros_like(batch.prompt)
     nothing[:, 0] = 1  # the end of the text, and padding
 
@@ -65,7 +73,7 @@ def generate(
         )[0].float()
         return (latents - output) * (1000 / timestep).view(-1, 1, 1, 1, 1)
 
-    noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
+    noise = scale * torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
     solver = EulerSolver(shifted_levels(steps, shift))
     with torch.autocast("cpu", torch.bfloat16):
         return denoise(predict, noise, solver, ClassifierFreeGuidance(text, guidance))
@@ -113,6 +121,8 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--shift", type=float, default=4.0)
     parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--latent-frames", type=int, help="only the first ones of every clip")
+    parser.add_argument("--noise", type=float, default=1.0, help="scale of the noise that films begin as")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     system, spread = open_run(arguments.export, arguments.codec)
@@ -123,14 +133,15 @@ def main() -> None:
     true_cells: list[Tensor] = []
     made_cells: list[Tensor] = []
     for first in range(0, len(pairs), 8):
-        batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
+        batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, arguments.latent_frames)
         truth = batch.latents * spread
         lips = [opening(truth, truth, 2)]
         moved = [sway(truth, truth, 2)]
         for audio in (batch.audio, batch.audio.flip(1)):
             made = generate(
-                system, replace(batch, audio=audio), audio, arguments.steps, arguments.guidance, arguments.shift
-            )
+                system, replace(batch, audio=audio), audio, arguments.steps, arguments.guidance, arguments.shift,
+                scale=arguments.noise,
+            )  # fmt: skip
             lips.append(opening(made * spread, truth, 2))
             moved.append(sway(made * spread, truth, 2))
             if audio is batch.audio:

@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--text", type=float, default=1.0, help="text guidance")
     parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--latent-frames", type=int, help="only the first ones of every clip")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     system, spread = open_run(arguments.export, arguments.codec)
@@ -66,7 +67,7 @@ def main() -> None:
         """`[clips, 2, 3]`: down, across, smile of both people."""
         rows = []
         for first in range(0, len(pairs), 8):
-            batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
+            batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, arguments.latent_frames)
             batch = replace(batch, prompt=ids(text).expand(len(batch.latents), -1))
             made = generate(system, batch, batch.audio, arguments.steps, arguments.guidance, 4.0, arguments.text)
             truth = batch.latents * spread

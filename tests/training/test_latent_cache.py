@@ -44,6 +44,15 @@ def test_a_cache_grows_while_it_is_read(tmp_path: Path) -> None:
     assert cache[3].id == "clip9" and cache[0].id == "clip0"
 
 
+def test_a_small_data_set_stays_small(tmp_path: Path) -> None:
+    cache = LatentCache((write_cache(tmp_path, [2] * 3),), limit=4)
+    with CacheWriter(tmp_path, context=CONTEXT, null_prompt=torch.zeros(4, 16)) as writer:
+        for number in range(3, 6):
+            writer.add(make_sample(number))
+    assert cache.refresh() == len(cache) == 4
+    assert [cache[k].id for k in range(4)] == [f"clip{k}" for k in range(4)]
+
+
 def test_a_crash_leaves_whole_shards_only(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError),

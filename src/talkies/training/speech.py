@@ -133,7 +133,7 @@ def train(recipe: SpeechRecipe, recite: Callable[[int], Heard], say: Callable[[s
         return torch.stack(states).float(), torch.stack(units)
 
     for step in range(recipe.steps + 1):
-        if step % 500 == 0:
+        if step % 500 == 0 or step == recipe.steps:
             with torch.no_grad():
                 heard = torch.cat([read(states[None])[0] for states, _ in unseen]) * std + mean
             r = correlation(heard, torch.cat([units for _, units in unseen]))
