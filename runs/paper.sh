@@ -25,7 +25,7 @@ row() { # name, then overrides
   local run=$out/paper/$1 overrides=()
   for value in "${@:2}"; do overrides+=(--set "$value"); done
   [ -d "$run/export" ] || $talkies train runs/recipes/ablation.yaml --out "$run" "${here[@]}" \
-    --set limits.steps="${STEPS:-300}" --set model.path="$out/paper/base/export/transformer" \
+    --set limits.steps="${STEPS:-180}" --set model.path="$out/paper/base/export/transformer" \
     --set text_encoder.path="$out/paper/base/export/text_encoder" "${overrides[@]}"
   echo "== $1: lips"
   measure "$run/lips.txt" .venv/bin/python benchmarks/nano_lips.py "$run/export" "$out/cache-test"
@@ -39,10 +39,10 @@ words() { # name of a row
 
 row l-rope   # and: the audio layers alone, on everything
 row concat model.config.audio_injection=concat
-row add model.config.audio_injection=add
-row split model.config.audio_injection=split
-row labels-0-2-4 model.config.person_label_range=2 model.config.person_label_stride=2
 row all train=all text_encoder.train=true
 row l-rope-small data.clips=200
 row all-small train=all text_encoder.train=true data.clips=200
+row split model.config.audio_injection=split
+row add model.config.audio_injection=add
+row labels-0-2-4 model.config.person_label_range=2 model.config.person_label_stride=2
 for name in l-rope all l-rope-small all-small; do words "$name"; done
