@@ -15,34 +15,33 @@ mkdir -p "$out/paper"
   --set text_encoder.path="$out/words"
 
 number=0
-mine() { (( number++ % ${share#*/} == ${share%/*} )); }
 measure() { # file, then command
   [ -e "$1" ] || { "${@:2}" --latent-frames 6 --codec "${CODEC:-$out/codec}" > "$1.part" && mv "$1.part" "$1"; }
   cat "$1"
 }
 row() { # name, then overrides
-  mine || return 0
-  local run=$out/paper/$1 overrides=()
+  run=
+  (( number++ % ${share#*/} == ${share%/*} )) || return 0
+  run=$out/paper/$1
+  local overrides=()
   for value in "${@:2}"; do overrides+=(--set "$value"); done
   [ -d "$run/export" ] || $talkies train runs/recipes/ablation.yaml --out "$run" "${here[@]}" \
     --set limits.steps="${STEPS:-180}" --set model.path="$out/paper/base/export/transformer" \
     --set text_encoder.path="$out/paper/base/export/text_encoder" "${overrides[@]}"
-  echo "== $1: lips"
+  echo "== $1"
   measure "$run/lips.txt" .venv/bin/python benchmarks/nano_lips.py "$run/export" "$out/cache-test"
 }
-words() { # name of a row
-  mine || return 0
-  echo "== $1: words"
-  measure "$out/paper/$1/words.txt" .venv/bin/python benchmarks/nano_prompts.py "$out/paper/$1/export" \
-    "$out/cache-test" --tokenizer "${TOKENIZER:-$out/tokenizer}" --count 12
+words() { # of the row above
+  [ -n "$run" ] || return 0
+  measure "$run/words.txt" .venv/bin/python benchmarks/nano_prompts.py "$run/export" "$out/cache-test" \
+    --tokenizer "${TOKENIZER:-$out/tokenizer}" --count 12
 }
 
-row l-rope   # and: the audio layers alone, on everything
+row l-rope; words   # and: the audio layers alone, on everything
 row concat model.config.audio_injection=concat
-row all train=all text_encoder.train=true
-row l-rope-small data.clips=200
-row all-small train=all text_encoder.train=true data.clips=200
+row all train=all text_encoder.train=true; words
+row l-rope-small data.clips=200; words
+row all-small train=all text_encoder.train=true data.clips=200; words
 row split model.config.audio_injection=split
 row add model.config.audio_injection=add
 row labels-0-2-4 model.config.person_label_range=2 model.config.person_label_stride=2
-for name in l-rope all l-rope-small all-small; do words "$name"; done
