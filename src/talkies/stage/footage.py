@@ -34,7 +34,7 @@ from talkies.stage.gestures import (
 from talkies.stage.identity import Identity
 from talkies.stage.light import Light
 from talkies.stage.motion import FPS, Role, Style
-from talkies.stage.renderer import Placement, Truth, face_mesh, render
+from talkies.stage.renderer import Placement, Truth, render
 from talkies.stage.tracks import Track, listen, speak
 from talkies.stage.voices import Register
 
@@ -149,8 +149,7 @@ def _film_take(folder: Path, figure: Figure, take: int, settings: FootageSetting
     camera = _CAMERAS[settings.framing](rng)
     light = Light.sample(rng)
     size = (settings.height, settings.width)
-    frames, truth = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
-    mesh = face_mesh(figure, track.performance, camera, size, placement)
+    frames, truth, mesh = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
     meta = {
         "person": seed, "take": take, "split": figure.identity.split, "role": track.role, "voice_id": track.voice_id,
         "text": track.text, "words": asdict(person_words(figure.identity, pack, style, track.role, ())),
