@@ -2,7 +2,7 @@
 
 `python benchmarks/stage_identities.py --people 500 --choose --assets ASSETS` prints this list: a test person is passed
 over when a face recogniser (dlib's) finds them nearer to one of the first 500 training people than 95 % of these are to
-their nearest. Compared were the people of the test sets and the first 100 test seeds.
+their nearest. Compared are the people of the test sets and the first 100 test seeds. Nobody has been chosen yet.
 """
 
 from __future__ import annotations
