@@ -1,27 +1,34 @@
 """How distinct the stage's people are to a face recogniser that never saw renders.
 
 Needs `pip install dlib-bin` and `pip install --no-deps face-recognition-models`. Every person is pictured twice, in
-different light, attitude and expression; dlib's recogniser turns each picture into 128 numbers. `--keep` goes on where
-an interrupted run stopped.
+different light, attitude and expression; dlib's recogniser turns each picture into 128 numbers. Training people are the
+first `--people` seeds; test people are those of the test sets and the first 100 test seeds, as they are filmed.
+`--choose` prints who of them stands in for whom (`talkies.stage.stand_ins`). `--keep` goes on where an interrupted run
+stopped.
 
-    python benchmarks/stage_identities.py --people 500 --test 100 --assets DIR --keep numbers.npy
+    python benchmarks/stage_identities.py --people 500 --test --assets DIR --keep numbers.npz
+    python benchmarks/stage_identities.py --people 500 --choose --assets DIR --keep numbers.npz
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import dlib
 import numpy as np
 
 from talkies.stage.camera import Camera
+from talkies.stage.clips import SETS, plan_clip
 from talkies.stage.figure import Figure
 from talkies.stage.identity import FIRST_TEST_SEED, Identity
 from talkies.stage.light import Light
 from talkies.stage.performance import FACE_UNITS, Performance
 from talkies.stage.renderer import Renderer, measure
+from talkies.stage.stand_ins import APART, STAND_INS, stand_in
 
 SIDE = 256
 #: Two pictures count as the same person below this distance; half of all pairs of one person are within 0.25.
@@ -53,34 +60,62 @@ class Recogniser:
         return np.array(self.network.compute_face_descriptor(picture, self.landmarks(picture, place)))
 
 
-def picture_twice(seed: int, assets: Path | None, renderer: Renderer, recogniser: Recogniser) -> np.ndarray:
-    """`[2, 128]`."""
-    figure = Figure.build(Identity.sample(seed), assets, texture=512)
-    rng = np.random.default_rng([seed, 5])
-    camera = Camera.framing((0.0, 0.15, 0.0), 3.2)
-    rows = []
-    for _ in range(2):
-        units = np.zeros((1, 52), np.float32)
-        for name, weight in EXPRESSIONS[int(rng.integers(len(EXPRESSIONS)))].items():
-            units[0, FACE_UNITS.index(name)] = weight
-        head = np.array([[rng.uniform(-14, 14), 0, 0]], np.float32)
-        pose = figure.pose(Performance(25.0, units, head, np.zeros((1, 2), np.float32)), 0)
-        drawn, _ = renderer.draw([(figure, pose)], camera, Light.sample(rng), premultiplied=True)
-        hole = 1 - drawn[..., 3:].astype(np.float32) / 255
-        picture = np.clip(drawn[..., :3] + rng.uniform(60, 200, 3) * hole, 0, 255).astype(np.uint8)
-        rows.append(recogniser.embed(picture, measure(figure, pose, camera, (SIDE, SIDE))["face_box"]))
-    return np.stack(rows)
+class Album:
+    """Numbers of people's pictures by their seeds, `[n, 128]` each.
+
+    Args:
+        assets: Folder of an asset pack, or None. keep: File that holds the numbers made so far, or None.
+    """
+
+    def __init__(self, assets: Path | None, keep: Path | None) -> None:
+        self.assets, self.keep = assets, keep
+        self.renderer, self.recogniser = Renderer(SIDE, SIDE), Recogniser()
+        self.numbers: dict[int, np.ndarray] = {}
+        if keep is not None and keep.exists():
+            with np.load(keep, allow_pickle=False) as kept:
+                self.numbers = dict(zip(kept["seeds"].tolist(), kept["numbers"], strict=True))
+
+    def look(self, seeds: Iterable[int], pictures: int) -> np.ndarray:
+        """`[people, pictures, 128]`."""
+        rows = []
+        for seed in seeds:
+            if seed not in self.numbers or np.isnan(self.numbers[seed][:pictures]).any():
+                self.numbers[seed] = self._picture(seed, pictures)
+                self._save()
+            rows.append(self.numbers[seed][:pictures])
+        return np.stack(rows)
+
+    def _save(self) -> None:
+        if self.keep is not None:
+            scratch = self.keep.with_suffix(".part.npz")
+            np.savez(scratch, seeds=list(self.numbers), numbers=list(self.numbers.values()))
+            scratch.replace(self.keep)
+
+    def _picture(self, seed: int, pictures: int) -> np.ndarray:
+        """`[2, 128]`, NaN for the second where only one is asked for."""
+        figure = Figure.build(Identity.sample(seed), self.assets, texture=512)
+        rng = np.random.default_rng([seed, 5])
+        camera = Camera.framing((0.0, 0.15, 0.0), 3.2)
+        rows = np.full((2, 128), np.nan)
+        for number in range(pictures):
+            units = np.zeros((1, 52), np.float32)
+            for name, weight in EXPRESSIONS[int(rng.integers(len(EXPRESSIONS)))].items():
+                units[0, FACE_UNITS.index(name)] = weight
+            head = np.array([[rng.uniform(-14, 14), 0, 0]], np.float32)
+            pose = figure.pose(Performance(25.0, units, head, np.zeros((1, 2), np.float32)), 0)
+            drawn, _ = self.renderer.draw([(figure, pose)], camera, Light.sample(rng), premultiplied=True)
+            hole = 1 - drawn[..., 3:].astype(np.float32) / 255
+            picture = np.clip(drawn[..., :3] + rng.uniform(60, 200, 3) * hole, 0, 255).astype(np.uint8)
+            box = measure(figure, pose, camera, (SIDE, SIDE))["face_box"]
+            rows[number] = self.recogniser.embed(picture, box)
+        return rows
 
 
-def picture_all(seeds: list[int], assets: Path | None, keep: Path | None) -> np.ndarray:
-    """`[n, 2, 128]`; `keep` holds the rows made so far."""
-    renderer, recogniser = Renderer(SIDE, SIDE), Recogniser()
-    rows = list(np.load(keep, allow_pickle=False)) if keep is not None and keep.exists() else []
-    for number in range(len(rows), len(seeds)):
-        rows.append(picture_twice(seeds[number], assets, renderer, recogniser))
-        if keep is not None and (number % 20 == 19 or number == len(seeds) - 1):
-            np.save(keep, np.stack(rows))
-    return np.stack(rows[: len(seeds)])
+def test_people() -> list[int]:
+    """Seeds of everybody in the test sets, and of the first 100 test people, as they are filmed."""
+    sets = [spec for spec in SETS.values() if spec.split == "test"]
+    cast = [seed for spec in sets for index in range(spec.clips) for seed in plan_clip(spec, index).seeds]
+    return [*(stand_in(FIRST_TEST_SEED + k) for k in range(100)), *cast]
 
 
 def far_apart(distances: np.ndarray) -> list[int]:
@@ -105,44 +140,61 @@ def report(pairs: np.ndarray) -> None:
     print(f"recognised from the other picture: {(across.argmin(0) == np.arange(len(pairs))).sum()} of {len(pairs)}")
 
 
-def report_test(training: np.ndarray, test: np.ndarray) -> None:
-    """Whether people of the test sets are nearer to training people than those are to each other."""
-    apart = np.linalg.norm(training[:, None, 0] - training[None, :, 0], axis=2)
-    upper = apart[np.triu_indices(len(training), 1)]
+def nearest(training: np.ndarray) -> np.ndarray:
+    """How far each of `training [n, 128]` is from the nearest other one, `[n]`."""
+    apart = np.linalg.norm(training[:, None] - training[None], axis=2)
     np.fill_diagonal(apart, np.inf)
-    nearest = apart.min(1)
-    across = np.linalg.norm(test[:, None, 0] - training[None, :, 0], axis=2)
-    print(
-        f"test to training people: 5th percentile {np.percentile(across, 5):.3f} "
-        f"(training to training {np.percentile(upper, 5):.3f}), median {np.median(across):.3f}"
-    )
-    low = np.percentile(nearest, 5)
-    print(
-        f"nearest training person: of test people median {np.median(across.min(1)):.3f}, least {across.min():.3f}; "
-        f"of training people median {np.median(nearest):.3f}, 5th percentile {low:.3f}; "
-        f"{(across.min(1) < low).sum()} of {len(test)} test people are nearer than that"
-    )
+    return np.asarray(apart.min(1))
+
+
+def report_test(training: np.ndarray, test: np.ndarray) -> None:
+    """Whether people of the test sets, `[m, 128]`, are nearer to training people than those are to each other."""
+    apart = np.linalg.norm(training[:, None] - training[None], axis=2)[np.triu_indices(len(training), 1)]
+    across = np.linalg.norm(test[:, None] - training[None], axis=2)
+    own, other = nearest(training), across.min(1)
+    shares = (0, 5, 25, 50, 75, 95)
+    for name, among, between in (("pairs", apart, across), ("nearest", own, other)):
+        limit = np.percentile(among, 5)
+        print(f"{name}, percentiles {shares}:")
+        print(f"  training to training {np.percentile(among, shares).round(3)}")
+        print(f"  test to training     {np.percentile(between, shares).round(3)}")
+        near = f"{(other < limit).sum()} of {len(other)} test people, {(own < limit).sum()} of {len(own)} of training"
+        print(f"  nearer to a training person than the 5th percentile, {limit:.3f}: {near}")
+
+
+def choose(training: np.ndarray, album: Album) -> dict[int, int]:
+    """Stand-ins for test people nearer to one of `training [n, 128]` than 95 % of these are to their nearest."""
+    limit = np.percentile(nearest(training), 5)
+    passed_over = {other: seed for seed, other in STAND_INS.items()}
+    chosen = {}
+    for filmed in test_people():
+        seed = passed_over.get(filmed, filmed)
+        for candidate in itertools.count(seed, APART):
+            if np.linalg.norm(album.look([candidate], 1)[0] - training, axis=1).min() >= limit:
+                break
+        if candidate != seed:
+            chosen[seed] = candidate
+    return chosen
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--test", type=int, default=0, help="people of the test sets to compare with")
+    parser.add_argument("--test", action="store_true", help="compare with the people of the test sets")
+    parser.add_argument("--choose", action="store_true", help="print stand-ins for those who are too near")
     parser.add_argument("--assets", type=Path, default=None)
-    parser.add_argument("--keep", type=Path, default=None, help=".npy file for the numbers made so far")
+    parser.add_argument("--keep", type=Path, default=None, help=".npz file for the numbers made so far")
     options = parser.parse_args()
-    # Test people are spread among the others, so that an interrupted run has both.
-    every = max(1, options.people // options.test) if options.test else options.people + 1
-    seeds: list[int] = []
-    for seed in range(options.people):
-        seeds.append(seed)
-        if seed % every == every - 1 and seed // every < options.test:
-            seeds.append(FIRST_TEST_SEED + seed // every)
-    pairs = picture_all(seeds, options.assets, options.keep)
-    testing = np.array(seeds) >= FIRST_TEST_SEED
-    report(pairs[~testing])
-    if testing.any():
-        report_test(pairs[~testing], pairs[testing])
+    album = Album(options.assets, options.keep)
+    training = album.look(range(options.people), 1 if options.choose else 2)
+    if options.choose:
+        chosen = choose(training[:, 0], album)
+        print("STAND_INS: dict[int, int] = {")
+        print("".join(f"    {seed}: {other},\n" for seed, other in sorted(chosen.items())) + "}")
+        return
+    report(training)
+    if options.test:
+        report_test(training[:, 0], album.look(test_people(), 1)[:, 0])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from talkies.stage import geometry, shading
+from talkies.stage import geometry, materials, shading
 from talkies.stage.figure import euler
 
 F32 = np.float32
@@ -110,10 +110,10 @@ def test_skinning_blends_transforms() -> None:
 @given(x=st.floats(-50, 50), y=st.floats(-50, 50))
 @settings(deadline=None)
 def test_noise_stays_in_range_and_is_continuous(x: float, y: float) -> None:
-    lattice = shading.noise_lattice()
-    value = shading.noise2(lattice, F32(x), F32(y))
+    lattice = materials.noise_lattice()
+    value = materials.noise2(lattice, F32(x), F32(y))
     assert 0 <= value <= 1
-    assert abs(value - shading.noise2(lattice, F32(x + 0.01), F32(y))) < 0.05
+    assert abs(value - materials.noise2(lattice, F32(x + 0.01), F32(y))) < 0.05
 
 
 def test_tone_curve_rises_from_black_to_white() -> None:

@@ -30,7 +30,7 @@ def figure(seed: int = 5) -> Figure:
 
 
 def shown(motion: Performance, **where: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    frames, truth = render(figure(), motion, CAMERA, SETUPS[0], SIZE, Placement(yaw=where.get("yaw", 0.0)))
+    frames, truth, _ = render(figure(), motion, CAMERA, SETUPS[0], SIZE, Placement(yaw=where.get("yaw", 0.0)))
     return frames[0], {name: value[0] for name, value in truth.arrays().items()}
 
 
@@ -97,7 +97,7 @@ def test_placement_moves_the_head_joint() -> None:
 def test_same_seed_same_picture() -> None:
     one, _ = shown(performance(jawOpen=0.4))
     again = Figure.build(Identity.sample(5), texture=128)
-    two, _ = render(again, performance(jawOpen=0.4), CAMERA, SETUPS[0], SIZE)
+    two, _, _ = render(again, performance(jawOpen=0.4), CAMERA, SETUPS[0], SIZE)
     assert np.array_equal(one, two[0])
 
 
@@ -116,8 +116,8 @@ def test_people_hide_each_other_by_distance() -> None:
 def test_shadows_only_darken() -> None:
     motion = performance()
     lit = replace(SETUPS[0], shadows=False)
-    bright, _ = render(figure(), motion, CAMERA, lit, SIZE)
-    dark, _ = render(figure(), motion, CAMERA, SETUPS[0], SIZE)
+    bright, _, _ = render(figure(), motion, CAMERA, lit, SIZE)
+    dark, _, _ = render(figure(), motion, CAMERA, SETUPS[0], SIZE)
     solid = bright[0, ..., 3] == 255
     difference = bright[0, ..., :3].astype(int) - dark[0, ..., :3]
     assert difference[solid].min() >= -1
@@ -125,8 +125,8 @@ def test_shadows_only_darken() -> None:
 
 
 def test_premultiplied_frames_are_ready_for_compositing() -> None:
-    straight, _ = render(figure(), performance(), CAMERA, SETUPS[0], SIZE)
-    ready, _ = render(figure(), performance(), CAMERA, SETUPS[0], SIZE, premultiplied=True)
+    straight, _, _ = render(figure(), performance(), CAMERA, SETUPS[0], SIZE)
+    ready, _, _ = render(figure(), performance(), CAMERA, SETUPS[0], SIZE, premultiplied=True)
     alpha = straight[..., 3:].astype(float) / 255
     assert np.abs(ready[..., :3] - straight[..., :3] * alpha).max() <= 1
     assert np.array_equal(ready[..., 3], straight[..., 3])
@@ -135,7 +135,7 @@ def test_premultiplied_frames_are_ready_for_compositing() -> None:
 def test_asset_packs_dress_people(pack: Path) -> None:
     dressed = Figure.build(Identity.sample(5), pack, texture=128)
     assert len(dressed.triangles) != len(figure().triangles)
-    frames, _ = render(dressed, performance(), CAMERA, SETUPS[0], SIZE)
+    frames, _, _ = render(dressed, performance(), CAMERA, SETUPS[0], SIZE)
     assert frames[0, 60, 48, 3] == 255
 
 

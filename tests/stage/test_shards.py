@@ -26,6 +26,7 @@ from talkies.stage.gestures import gesture_labels
 from talkies.stage.identity import FIRST_TEST_SEED, Identity
 from talkies.stage.shards import ShardJob, make_shard, members, write_set
 from talkies.stage.show import contact_sheet, find_clips, side_by_side
+from talkies.stage.stand_ins import APART, STAND_INS
 from talkies.stage.texts import split_of
 from talkies.stage.voices import available_engines, find_voice
 
@@ -185,3 +186,15 @@ def test_impossible_sets_are_refused(tmp_path: Path) -> None:
         list(write_set(tmp_path, "nowhere"))
     with pytest.raises(InputError, match="cannot be filmed"):
         FootageSettings(frames=0)
+
+
+def test_stand_ins_take_the_places_of_those_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed, other in STAND_INS.items():
+        assert FIRST_TEST_SEED <= seed < APART and other % APART == seed
+    monkeypatch.setitem(STAND_INS, 1600001, 1600001 + APART)
+    seeds = [seed for index in range(SETS["test-dual"].clips) for seed in plan_clip(SETS["test-dual"], index).seeds]
+    assert 1600001 not in seeds
+    assert seeds[1] == 1600001 + APART
+    assert len(set(seeds)) == len(seeds)
+    assert not set(seeds) & set(STAND_INS)
+    assert {Identity.sample(seed).split for seed in seeds} == {"test"}

@@ -1,7 +1,8 @@
 """Clips of the stage's sets: everything decided from a set's name and a number, then performed and filmed.
 
 A clip is a function of its set and its number alone. Sets draw people, voices and sentences from their split; the
-splits share none of them: people by their seeds (`FIRST_TEST_SEED`), sentences by a hash, voices by the catalogue.
+splits share none of them: people by their seeds (`FIRST_TEST_SEED`), sentences by a hash, voices by the catalogue. Test
+people who look like somebody of training have `stand_ins`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from talkies.stage.light import Light
 from talkies.stage.motion import FPS, Role, Style
 from talkies.stage.renderer import Actor
 from talkies.stage.scene import Framing, Layout, Scene, Take, arrange, shoot
+from talkies.stage.stand_ins import stand_in
 from talkies.stage.texts import Split
 from talkies.stage.tracks import Track, listen, speak
 from talkies.stage.voices import Register
@@ -163,7 +165,7 @@ def _cast(spec: SetSpec, number: int, index: int, per_shard: int, rng: np.random
         pool = np.random.default_rng([0xCA57, number, index // per_shard]).integers(0, FIRST_TEST_SEED, spec.cast)
         return tuple(int(seed) for seed in rng.choice(np.unique(pool), spec.people, replace=False))
     first = (FIRST_TEST_SEED if spec.split == "test" else 0) + number * 100_000 + index * spec.people
-    return tuple(range(first, first + spec.people))
+    return tuple(stand_in(seed) for seed in range(first, first + spec.people))
 
 
 def _wish(spec: SetSpec, framing: Framing, frames: int, rng: np.random.Generator) -> tuple[GestureName, ...]:

@@ -17,9 +17,9 @@ from talkies.stage.camera import look_at
 from talkies.stage.hairdress import hair_parts
 from talkies.stage.identity import Identity
 from talkies.stage.landmarks import sample_mask
+from talkies.stage.materials import EYE, LASH, SKIN_BODY, SKIN_FACE, TEETH, TONGUE
 from talkies.stage.parts import Part, from_body, linear, material, vertex_normals
 from talkies.stage.performance import FACE_UNITS, Performance
-from talkies.stage.shading import EYE, LASH, SKIN_BODY, SKIN_FACE, TEETH, TONGUE
 from talkies.stage.skin import FACE_BOX, paint_skin, smoothstep
 from talkies.stage.wardrobe import belly_cloth, glasses_parts, on_belly, outfit_parts
 

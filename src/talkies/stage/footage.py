@@ -34,7 +34,8 @@ from talkies.stage.gestures import (
 from talkies.stage.identity import Identity
 from talkies.stage.light import Light
 from talkies.stage.motion import FPS, Role, Style
-from talkies.stage.renderer import Placement, Truth, face_mesh, render
+from talkies.stage.renderer import Placement, Truth, render
+from talkies.stage.stand_ins import stand_in
 from talkies.stage.tracks import Track, listen, speak
 from talkies.stage.voices import Register
 
@@ -103,7 +104,7 @@ def film(
 
     Args:
         folder: Made if missing.
-        people: How many. first: Seed of the first; the others follow.
+        people: How many. first: Seed of the first; the others follow, or their stand-ins (`stand_ins`).
         takes: Tracks per person. settings: See `FootageSettings`.
         workers: Processes, one thread each.
 
@@ -116,7 +117,8 @@ def film(
     _check_folder(folder, settings)
     done = filmed = 0
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
-        jobs = [pool.submit(film_person, folder, seed, takes, settings) for seed in range(first, first + people)]
+        seeds = map(stand_in, range(first, first + people))
+        jobs = [pool.submit(film_person, folder, seed, takes, settings) for seed in seeds]
         for job in as_completed(jobs):
             filmed += job.result()
             done += 1
@@ -149,8 +151,7 @@ def _film_take(folder: Path, figure: Figure, take: int, settings: FootageSetting
     camera = _CAMERAS[settings.framing](rng)
     light = Light.sample(rng)
     size = (settings.height, settings.width)
-    frames, truth = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
-    mesh = face_mesh(figure, track.performance, camera, size, placement)
+    frames, truth, mesh = render(figure, track.performance, camera, light, size, placement, premultiplied=True)
     meta = {
         "person": seed, "take": take, "split": figure.identity.split, "role": track.role, "voice_id": track.voice_id,
         "text": track.text, "words": asdict(person_words(figure.identity, pack, style, track.role, ())),

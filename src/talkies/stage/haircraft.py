@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from talkies.stage.body import BODY_VERTICES, Array, BaseBody, Index, vector
 from talkies.stage.identity import Identity
+from talkies.stage.materials import HAIR
 from talkies.stage.parts import UNCUT, Part, material, vertex_normals
-from talkies.stage.shading import HAIR
 from talkies.stage.skin import hairline, smoothstep
 
 #: The vertical line through the head that strands are combed around: z of the reference body.

@@ -10,8 +10,8 @@ from talkies.stage.assets import AssetPack
 from talkies.stage.body import BODY_VERTICES, Array, BaseBody, vector
 from talkies.stage.haircraft import CUTS, crafted_hair
 from talkies.stage.identity import Identity
+from talkies.stage.materials import HAIR
 from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
-from talkies.stage.shading import HAIR
 from talkies.stage.skin import hairline, smoothstep
 
 #: Mesh of the pack per style, and the height (reference body) at which it is cut, if at all.

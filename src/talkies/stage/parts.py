@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from talkies.stage.body import Array, BaseBody, Index
-from talkies.stage.shading import MATERIAL_COLUMNS
+from talkies.stage.materials import MATERIAL_COLUMNS
 
 Colour = tuple[float, float, float]
 #: Cut height that cuts nothing.

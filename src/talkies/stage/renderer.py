@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from talkies.stage import geometry, shading
+from talkies.stage import geometry, materials, shading
 from talkies.stage.body import Array
 from talkies.stage.camera import Camera, look_at
 from talkies.stage.figure import Figure, Pose
@@ -127,7 +127,7 @@ class Renderer:
     def _rasterise(self, figure: Figure, screen: Array, first: int) -> None:
         solid = figure.solid
         geometry.rasterise(screen, figure.triangles[:solid], figure.two_sided[:solid], first, self._depth, self._owner)
-        shading.rasterise_cutout(
+        materials.rasterise_cutout(
             screen, figure.triangles[solid:], figure.corners[solid:], figure.uv, figure.aux, figure.two_sided[solid:],
             figure.material_of[solid:], figure.materials, _lattice(), first + solid, self._depth, self._owner,
         )  # fmt: skip
@@ -169,7 +169,7 @@ class Renderer:
 def render(
     figure: Figure, performance: Performance, camera: Camera, light: Light, size: tuple[int, int],
     placement: Placement = Placement(), premultiplied: bool = False,
-) -> tuple[NDArray[np.uint8], Truth]:  # fmt: skip
+) -> tuple[NDArray[np.uint8], Truth, Array]:  # fmt: skip
     """A whole performance of one person on a transparent ground.
 
     Args:
@@ -178,17 +178,22 @@ def render(
         placement: Where the person is. premultiplied: Colours multiplied by coverage.
 
     Returns:
-        `[F, H, W, 4]` uint8 RGBA and the truth of every frame.
+        `[F, H, W, 4]` uint8 RGBA; the truth of every frame; and where the face's vertices (`landmarks().face`) are,
+        `[F, V, 3]` float32: pixel x, pixel y, distance from the camera in decimetres.
     """
     height, width = size
     renderer = Renderer(width, height)
+    view, focal = camera.view(), np.float32(camera.focal(height))
+    vertices = figure.vertex_of[landmarks().face]
     frames = np.empty((len(performance), height, width, 4), np.uint8)
+    mesh = np.empty((len(performance), len(vertices), 3), np.float32)
     truths = []
     for frame in range(len(performance)):
         pose = figure.pose(performance, frame, placement.position, placement.yaw)
         frames[frame], _ = renderer.draw([(figure, pose)], camera, light, premultiplied)
         truths.append(measure(figure, pose, camera, size))
-    return frames, stack_truth(truths)
+        geometry.project(pose.points[vertices], view, focal, np.float32(width / 2), np.float32(height / 2), mesh[frame])
+    return frames, stack_truth(truths), mesh
 
 
 def measure(figure: Figure, pose: Pose, camera: Camera, size: tuple[int, int]) -> dict[str, Array]:
@@ -214,24 +219,6 @@ def measure(figure: Figure, pose: Pose, camera: Camera, size: tuple[int, int]) -
         "head_pose": _head_pose(pose, camera),
         "points": spots.astype(np.float32),
     }
-
-
-def face_mesh(
-    figure: Figure, performance: Performance, camera: Camera, size: tuple[int, int], placement: Placement = Placement()
-) -> Array:
-    """Where the face's vertices (`landmarks().face`) are in every frame of a performance; arguments as of `render`.
-
-    Returns:
-        `[F, V, 3]` float32: pixel x, pixel y, distance from the camera in decimetres.
-    """
-    height, width = size
-    view, focal = camera.view(), np.float32(camera.focal(height))
-    vertices = figure.vertex_of[landmarks().face]
-    mesh = np.empty((len(performance), len(vertices), 3), np.float32)
-    for frame in range(len(performance)):
-        pose = figure.pose(performance, frame, placement.position, placement.yaw)
-        geometry.project(pose.points[vertices], view, focal, np.float32(width / 2), np.float32(height / 2), mesh[frame])
-    return mesh
 
 
 def _gap(upper: Array, lower: Array, up: Array) -> float:
@@ -289,7 +276,7 @@ def _level(pyramid: tuple[Array, ...], samples_per_unit: float, units_per_textur
 
 @lru_cache(maxsize=1)
 def _lattice() -> Array:
-    return shading.noise_lattice()
+    return materials.noise_lattice()
 
 
 @lru_cache(maxsize=1)

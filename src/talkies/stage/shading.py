@@ -2,17 +2,15 @@
 # Kernels are compiled by numba from plain loops; their arrays are float32 or int32 unless said otherwise.
 # Each is one loop over samples with the whole look inside it, hence long.
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, SIM109
+# ruff: noqa: PLR0912, PLR0915, PLR1714, SIM109
 
 from __future__ import annotations
 
 import numba as nb
 import numpy as np
 
-# Kinds of material: column 0 of a material table.
-SKIN_FACE, SKIN_BODY, EYE, TEETH, TONGUE, HAIR, CLOTH, LASH, PLAIN = range(9)
-#: Columns: kind, colour 1-3, second colour 4-6, four parameters 7-12.
-MATERIAL_COLUMNS = 13
+from talkies.stage.materials import CLOTH, EYE, HAIR, PLAIN, SKIN_BODY, SKIN_FACE, TEETH, TONGUE, noise2, step
+
 #: Rows of a light table: key direction, key colour, fill direction, fill colour, rim direction, rim colour, sky,
 #: ground, (exposure, shadow softness, -).
 LIGHT_ROWS = 9
@@ -20,8 +18,6 @@ TONE_STEPS = 4096
 _TONE_RANGE = 8.0
 #: Hair with a higher frequency of holes is fuzz without combed strands.
 _FUZZ = 250.0
-#: Cut heights below this cut nothing.
-_UNCUT = -1e5
 
 _F = np.float32
 
@@ -33,39 +29,10 @@ def tone_curve() -> np.ndarray:
     return (np.clip(mapped, 0, 1) ** (1 / 2.2)).astype(np.float32)
 
 
-def noise_lattice() -> np.ndarray:
-    """The shared `[256, 256]` lattice of random values in [0, 1]."""
-    return np.random.default_rng(20).random((256, 256), dtype=np.float32)
-
-
-@nb.njit(cache=True, fastmath=True, nogil=True, inline="always")
-def _step(low, high, x):
-    t = min(max((x - low) / (high - low), _F(0)), _F(1))
-    return t * t * (_F(3) - _F(2) * t)
-
-
-@nb.njit(cache=True, fastmath=True, nogil=True)
-def noise2(lattice, x, y):
-    """Smooth value noise in [0, 1] with cells of size one."""
-    ix = int(np.floor(x))
-    iy = int(np.floor(y))
-    fx = _F(x - ix)
-    fy = _F(y - iy)
-    fx = fx * fx * (_F(3) - _F(2) * fx)
-    fy = fy * fy * (_F(3) - _F(2) * fy)
-    x0 = ix & 255
-    x1 = (ix + 1) & 255
-    y0 = iy & 255
-    y1 = (iy + 1) & 255
-    top = lattice[y0, x0] * (_F(1) - fx) + lattice[y0, x1] * fx
-    low = lattice[y1, x0] * (_F(1) - fx) + lattice[y1, x1] * fx
-    return top * (_F(1) - fy) + low * fy
-
-
 @nb.njit(cache=True, fastmath=True, nogil=True)
 def _faded(lattice, x, y, cells):
     """`noise2`, tending to its mean as more than about one cell falls on a sample (`cells` per sample)."""
-    strength = _F(1) - _step(_F(0.5), _F(1.6), cells)
+    strength = _F(1) - step(_F(0.5), _F(1.6), cells)
     if strength <= 0:
         return _F(0.5)
     return _F(0.5) + (noise2(lattice, x, y) - _F(0.5)) * strength
@@ -85,85 +52,6 @@ def _texture(picture, u, v, channel_out):
         top = picture[iy, ix, c] * (_F(1) - fx) + picture[iy, ix + 1, c] * fx
         low = picture[iy + 1, ix, c] * (_F(1) - fx) + picture[iy + 1, ix + 1, c] * fx
         channel_out[c] = top * (_F(1) - fy) + low * fy
-
-
-@nb.njit(cache=True, fastmath=True, nogil=True)
-def _kept(material, lattice, u, v, aux):
-    """Whether a sample of a cut-out material is there at all."""
-    kind = int(material[0])
-    if kind == HAIR:
-        fx, fy = material[7], material[8]
-        if material[12] > _UNCUT and aux[1] < material[12] + _F(0.22) * noise2(lattice, u * _F(60), v * _F(2)):
-            return False  # cut at a height, in uneven locks
-        holes = material[10]
-        if holes <= 0:
-            return True
-        coarse = noise2(lattice, u * fx * _F(0.23), v * fy * _F(0.23)) * _F(0.45)
-        if coarse > holes or coarse + _F(0.75) <= holes:
-            return coarse > holes  # the fine noise cannot change it
-        return noise2(lattice, u * fx, v * fy) * _F(0.75) + coarse > holes
-    if kind == LASH:
-        # single hairs fan out over the strip; fewer reach the tips (v grows towards them on both lids)
-        return noise2(lattice, u * material[7], v * material[8]) < material[9]
-    if kind == CLOTH and material[10] > 0:  # a neckline cut in reference coordinates (aux): round to deep V
-        across = abs(aux[0])
-        front = _step(_F(-0.2), _F(0.5), aux[2])
-        neck = material[10] - material[9] * np.exp(-((across / _F(0.5)) ** 2)) * front
-        neck += _F(1.2) * max(_F(0), across - _F(0.5)) + _F(0.25) * (_F(1) - front)
-        return aux[1] <= neck
-    return True
-
-
-@nb.njit(cache=True, fastmath=True, nogil=True)
-def rasterise_cutout(
-    screen, triangles, corners, uv, aux, two_sided, material_of, materials, lattice, first, depth, owner
-):
-    """Like `geometry.rasterise` for materials with holes: every sample is asked whether it is there."""
-    height, width = depth.shape
-    point = np.empty(3, np.float32)
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0 = screen[a, 0], screen[a, 1]
-        x1, y1 = screen[b, 0], screen[b, 1]
-        x2, y2 = screen[c, 0], screen[c, 1]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area > -1e-9 and (two_sided[t] == 0 or area < 1e-9):
-            continue
-        low_x = max(0, int(np.ceil(min(x0, x1, x2) - _F(0.5))))
-        high_x = min(width - 1, int(np.floor(max(x0, x1, x2) - _F(0.5))))
-        low_y = max(0, int(np.ceil(min(y0, y1, y2) - _F(0.5))))
-        high_y = min(height - 1, int(np.floor(max(y0, y1, y2) - _F(0.5))))
-        if low_x > high_x or low_y > high_y:
-            continue
-        inverse = _F(1) / area
-        z0, z1, z2 = screen[a, 2], screen[b, 2], screen[c, 2]
-        i, j, k = corners[t, 0], corners[t, 1], corners[t, 2]
-        material = materials[material_of[t]]
-        placed = int(material[0]) == CLOTH or material[12] > _UNCUT
-        step1 = (y2 - y0) * inverse
-        step2 = (y0 - y1) * inverse
-        for y in range(low_y, high_y + 1):
-            px = _F(low_x) + _F(0.5) - x0
-            py = _F(y) + _F(0.5) - y0
-            l1 = (px * (y2 - y0) - (x2 - x0) * py) * inverse - step1
-            l2 = ((x1 - x0) * py - px * (y1 - y0)) * inverse - step2
-            for x in range(low_x, high_x + 1):
-                l1 += step1
-                l2 += step2
-                l0 = _F(1) - l1 - l2
-                if l0 < 0 or l1 < 0 or l2 < 0:
-                    continue
-                z = l0 * z0 + l1 * z1 + l2 * z2
-                if z >= depth[y, x]:
-                    continue
-                u = l0 * uv[i, 0] + l1 * uv[j, 0] + l2 * uv[k, 0]
-                v = l0 * uv[i, 1] + l1 * uv[j, 1] + l2 * uv[k, 1]
-                if placed:
-                    for n in range(3):
-                        point[n] = l0 * aux[a, n] + l1 * aux[b, n] + l2 * aux[c, n]
-                if _kept(material, lattice, u, v, point):
-                    depth[y, x] = z
-                    owner[y, x] = first + t
 
 
 @nb.njit(cache=True, fastmath=True, nogil=True)
@@ -225,7 +113,7 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
     if kind == SKIN_FACE or kind == SKIN_BODY:
         _texture(face if kind == SKIN_FACE else whole, u, v, texel)
         r, g, b = texel[0], texel[1], texel[2]
-        lit *= _step(_F(0), _F(0.25), ao)
+        lit *= step(_F(0), _F(0.25), ao)
         wrap_r, wrap_g, wrap_b = _F(0.42), _F(0.22), _F(0.16)
         shine = material[7] * (_F(0.3) + texel[3])
         sharp = material[8]
@@ -238,16 +126,16 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
         cosine = aux[0] * material[7] + aux[1] * material[8] + aux[2] * material[9]
         angle = np.arccos(min(max(cosine, _F(-1)), _F(1)))
         turn = np.arctan2(aux[1] - material[8], aux[0] - material[7])
-        white = _F(1) - _F(0.25) * _step(_F(0.7), _F(1.2), angle)
-        red = _F(0.25) * _step(_F(0.75), _F(1.15), angle)
+        white = _F(1) - _F(0.25) * step(_F(0.7), _F(1.2), angle)
+        red = _F(0.25) * step(_F(0.75), _F(1.15), angle)
         sr = _F(0.66) * white * (_F(1) - red) + _F(0.72) * red
         sg = _F(0.63) * white * (_F(1) - red) + _F(0.45) * red
         sb = _F(0.61) * white * (_F(1) - red) + _F(0.40) * red
         fibre = _F(0.75) + _F(0.5) * noise2(lattice, turn * _F(9) + _F(60), angle * _F(12))
-        outer = _step(_F(0.20), _F(0.475), angle)
-        dark = fibre * (_F(1) - _F(0.65) * _step(_F(0.40), _F(0.50), angle))
-        iris = _step(_F(0.47), _F(0.55), angle)
-        pupil = _step(_F(0.17), _F(0.23), angle)
+        outer = step(_F(0.20), _F(0.475), angle)
+        dark = fibre * (_F(1) - _F(0.65) * step(_F(0.40), _F(0.50), angle))
+        iris = step(_F(0.47), _F(0.55), angle)
+        pupil = step(_F(0.17), _F(0.23), angle)
         r = (material[4] + (r - material[4]) * outer) * dark * (_F(1) - iris) + sr * iris
         g = (material[5] + (g - material[5]) * outer) * dark * (_F(1) - iris) + sg * iris
         b = (material[6] + (b - material[6]) * outer) * dark * (_F(1) - iris) + sb * iris
@@ -256,7 +144,7 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
         b = _F(0.011) + (b - _F(0.011)) * pupil
         # the upper lid's shade: by the direction on the eyeball, upright with the head
         height = n[0] * up[0] + n[1] * up[1] + n[2] * up[2]
-        occlusion = _F(0.30) + _F(0.70) * _step(_F(0.62), _F(-0.05), height)
+        occlusion = _F(0.30) + _F(0.70) * step(_F(0.62), _F(-0.05), height)
         shine = _F(5) * occlusion
         sharp = _F(140)
         wrap_r, wrap_g, wrap_b = _F(0.3), _F(0.2), _F(0.2)
@@ -265,7 +153,7 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
     elif kind == TEETH:
         # aux 0: distance from the middle; thin dark gaps between teeth
         gap = abs(aux[0] * _F(11) + _F(0.5) - np.floor(aux[0] * _F(11) + _F(0.5)) - _F(0.5))
-        shade = _F(1) - _F(0.22) * _step(_F(0.36), _F(0.5), gap)
+        shade = _F(1) - _F(0.22) * step(_F(0.36), _F(0.5), gap)
         r *= shade
         g *= shade
         b *= shade
@@ -288,7 +176,7 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
         if material[11] > 0:  # single strands have turned grey
             grey = _faded(lattice, u * fx * _F(4.1) + _F(11), v * fy * _F(0.8), fx * span * _F(4.1))
             grey = grey * _F(0.7) + fine * _F(0.3)
-            grey = _F(0.5) * _step(_F(0.5) - material[11], _F(1.5) - material[11], grey)
+            grey = _F(0.5) * step(_F(0.5) - material[11], _F(1.5) - material[11], grey)
             r += (_F(0.16) - r) * grey
             g += (_F(0.155) - g) * grey
             b += (_F(0.15) - b) * grey
@@ -314,14 +202,14 @@ def _shade(material, n, view, u, v, span, ao, aux, up, lit, light, lattice, face
             tint += (_faded(lattice, u * _F(260), v * _F(900), _F(500) * span) - _F(0.5)) * _F(0.22)
         if pattern == 1 or pattern == 2:
             rows = aux[1] * material[8]
-            band = _step(_F(0.45), _F(0.5), abs(rows - np.floor(rows) - _F(0.5)) * _F(2))
+            band = step(_F(0.45), _F(0.5), abs(rows - np.floor(rows) - _F(0.5)) * _F(2))
             mix = band * _F(0.85)
             r += (material[4] - r) * mix
             g += (material[5] - g) * mix
             b += (material[6] - b) * mix
         if pattern == 2:
             rows = aux[0] * material[8]
-            band = _step(_F(0.45), _F(0.5), abs(rows - np.floor(rows) - _F(0.5)) * _F(2))
+            band = step(_F(0.45), _F(0.5), abs(rows - np.floor(rows) - _F(0.5)) * _F(2))
             mix = band * _F(0.5)
             r += (material[4] * _F(0.8) - r) * mix
             g += (material[5] * _F(0.8) - g) * mix

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from talkies.stage.assets import AssetPack
 from talkies.stage.body import BODY_VERTICES, Array, BaseBody, Index, load_body, vector
 from talkies.stage.identity import PATTERNS, Identity
+from talkies.stage.materials import CLOTH, PLAIN
 from talkies.stage.parts import UNCUT, Part, from_body, material, vertex_normals
-from talkies.stage.shading import CLOTH, PLAIN
 
 #: Distance of the home-made shirt from the skin.
 _SHIRT_GAP = 0.09
