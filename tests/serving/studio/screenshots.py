@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 PORT = 8377
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DIALOGUE = (
-    "Ben: Did you see the show last night?\nAna: I did!\nBen: [overlap 0.3] [nods]\nAna: [pause 0.4] It was wonderful."
+    "Bea: Did you see the show last night?\nAna: I did!\nBea: [overlap 0.3] [nods]\nAna: [pause 0.4] It was wonderful."
 )
 #: Bytes and pixels of a picture: what a page of documentation shows.
 LARGEST, WIDEST = 150_000, 1000
@@ -44,7 +44,8 @@ def fill(page: Page, picture: Path) -> None:
     """Everything up to the last click."""
     page.set_input_files("#picture-file", picture)
     page.wait_for_selector(".person:nth-child(2)")
-    page.locator(".person").first.get_by_label("Voice").select_option("jm_kumo")
+    for person, voice in zip(page.locator(".person").all(), ("jf_alpha", "jf_gongitsune"), strict=True):
+        person.get_by_label("Voice").select_option(voice)
     page.fill("#script-text", DIALOGUE)
     page.click("#script-speak")
     page.wait_for_function("() => document.querySelectorAll('.clip').length === 4")
