@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from talkies.cli.estimate import expected_seconds
+from talkies.cli.model_folder import find_model
+from talkies.cli.planning import RenderOptions, plan
 from talkies.cli.prompts import cues
 from talkies.cli.scene import Scene
 from talkies.domain.clip import FrameSize
 from talkies.domain.conversation import Conversation
 from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError
-from talkies.domain.timeline import Timeline, Utterance
+from talkies.domain.timeline import Reaction, Timeline, Utterance
 from talkies.media.people import Face, Person
 
 
@@ -54,11 +58,36 @@ def test_directions_name_people_by_their_place() -> None:
             {"does": "nods", "speaker": "Ann", "start": 1},
         ],
     })  # fmt: skip
-    said = Timeline((Utterance(0, Path("b.wav"), 0.5, 2.0, "smiles!"), Utterance(1, Path("a.wav"), 2.0, 1.0)))
+    said = (Utterance(0, Path("b.wav"), 0.5, 2.0, "smiles!"), Utterance(1, Path("a.wav"), 2.0, 1.0))
+    timeline = Timeline(said, (Reaction(0, "shrugs", 2.0),))
     people = (Person("Ben", box=(80.0, 0.0, 160.0, 96.0)), LEFT)
-    shown = Scene(conversation, Image.new("RGB", (160, 96)), people, said, {}, 4.0, ())
+    shown = Scene(conversation, Image.new("RGB", (160, 96)), people, timeline, {}, 4.0, ())
     assert cues(shown) == (
         Cue("The person on the right smiles!", 0.5, 2.5, 0),
         Cue("The person on the left nods.", 1.0, 3.0, 1),
+        Cue("The person on the right shrugs.", 2.0, 4.0, 0),
         Cue("It begins to rain.", 3.0, 4.0),
     )
+
+
+def test_segments_with_directions_count_their_own_network_calls(material: Path) -> None:
+    """Three segments; the one in which somebody nods is guided by its words, too: a third call."""
+    model = find_model(str(material / "model"))
+    options = RenderOptions(Path("o.mp4"), overrides={"text_guidance_scale": 1.0, "cue_guidance_scale": 3.0})
+    plans = []
+    for directions in ([], [{"does": "nods", "speaker": "Ann", "start": 0.6, "end": 0.7}]):
+        fields = {"image": "photo.png", "speakers": [{"name": "Ann", "audio": "a.wav"}], "directions": directions}
+        plans.append(plan(replace(scene(LEFT), conversation=Conversation.model_validate(fields)), model, options))
+    plain, directed = plans
+    assert plain.passes == (2, 2, 2)
+    assert directed.passes == (2, 3, 2)
+    frames = [segment.num_frames for segment in plain.segments.segments]
+    assert directed.segment_work == tuple(
+        2 * count * calls for count, calls in zip(frames, directed.passes, strict=True)
+    )
+    assert directed.work - plain.work == 2 * frames[1]
+    without, half, all_of_it = (
+        expected_seconds(model, plain.segments, plain.size, 1, 2, passes, 1e9)
+        for passes in (plain.passes, directed.passes, (3, 3, 3))
+    )
+    assert without < half < all_of_it == pytest.approx(1.5 * without)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from talkies.domain.conversation import Conversation, Region
 from talkies.domain.errors import InputError
-from talkies.domain.timeline import lay_out
+from talkies.domain.timeline import Reaction, lay_out
 
 DUO: dict[str, Any] = {
     "image": "p.png",
@@ -24,7 +24,9 @@ def placed(fields: dict[str, Any], *seconds: float) -> list[tuple[int, str, floa
     conversation = Conversation.model_validate(fields)
     recordings = [
         (turn.audio or Path("spoken.wav"), length)
-        for turn, length in zip(conversation.turn_list(), seconds, strict=True)
+        for turn, length in zip(
+            (turn for turn in conversation.turn_list() if turn.says_something), seconds, strict=True
+        )
     ]
     return [(u.person, u.audio.name, round(u.start, 6)) for u in lay_out(conversation, recordings).utterances]
 
@@ -58,6 +60,21 @@ def test_pauses_and_words_thrown_in() -> None:
     ]  # fmt: skip
     with pytest.raises(ValidationError, match="start or pause"):
         Conversation.model_validate(DUO | {"turns": [{"speaker": "Ann", "start": 1, "pause": 1}]})
+
+
+def test_a_turn_without_words_is_a_reaction_that_nobody_waits_for() -> None:
+    speakers = [{"name": "Ann", "audio": "a.wav"}, {"name": "Cem"}]
+    turns = [
+        {"speaker": "Ann", "audio": "x.wav"},
+        {"speaker": "Cem", "does": "nods", "start": 0.5},
+        {"speaker": "Ann"},
+        {"speaker": "Cem", "does": "smiles", "pause": -1},
+    ]
+    fields = DUO | {"speakers": speakers, "turns": turns}
+    assert placed(fields, 2.0, 3.0) == [(0, "x.wav", 0.0), (0, "a.wav", 2.0)]
+    timeline = lay_out(Conversation.model_validate(fields), [(Path("x"), 2.0), (Path("a"), 3.0)])
+    assert timeline.reactions == (Reaction(1, "nods", 0.5), Reaction(1, "smiles", 4.0))
+    assert timeline.duration == 6.0
 
 
 def test_nameless_speakers_are_numbered_and_silent_ones_have_no_turn() -> None:
@@ -106,6 +123,8 @@ def test_turns_one_after_another_never_overlap_and_fill_the_whole(lengths: list[
         ({"turns": []}, "at least 1"),
         ({"turns": [{"speaker": "Cleo", "start": 0}]}, "there is no speaker 'Cleo'"),
         ({"turns": [{"speaker": "Ann", "start": 0}]}, "'Ben' has audio of their own, but no turn uses it"),
+        ({"speakers": [{"name": "A"}], "turns": [{"speaker": "A"}]}, "has audio or text"),
+        ({"speakers": [{"name": "A"}], "turns": [{"speaker": "A", "does": "nods"}]}, "nobody speaks"),
         ({"turns": [{"speaker": "Ann", "start": -1}]}, "greater than or equal to 0"),
         ({"turns": [{"speaker": "Ann", "start": float("nan")}]}, "finite"),
         ({"prompt": "x" * 4001}, "at most 4000"),

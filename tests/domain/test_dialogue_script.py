@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from talkies.domain.conversation import Conversation
 from talkies.domain.dialogue import DEFAULT_PAUSE, Line, guess_language, read_script
 from talkies.domain.errors import InputError
+from talkies.domain.timeline import Reaction, lay_out
 
 
 def said(text: str) -> list[tuple[str, str]]:
@@ -59,10 +62,25 @@ def test_directions_become_what_is_done() -> None:
     assert [(line.text, line.does) for line in script.lines] == [
         ("Yes , of course. and more", "Nods and smiles and leans over"),
         ("No.", ""),
+        ("", "shrugs"),
     ]
     turns = Conversation.model_validate({"image": "p.png", **script.fields()}).turn_list()
-    assert [turn.does for turn in turns] == ["Nods and smiles and leans over", None]
+    assert [turn.does for turn in turns] == ["Nods and smiles and leans over", None, "shrugs"]
     assert len(read_script("A: [" + "x" * 5000 + "] hi").lines[0].does) == 300
+
+
+def test_a_line_without_words_is_a_reaction() -> None:
+    """It begins where words would, and the next line waits for nothing but its pause."""
+    text = "[A kitchen.]\nAna: Eh?\nBen: [nods]\nAna: [pause 1][laughs][overlap 0.5]\nBen: [smiles]\nSo.\nAna: [waves]"
+    script = read_script(text)
+    assert [(line.speaker, line.text, line.does) for line in script.lines] == [
+        (0, "Eh?", ""), (1, "", "nods"), (0, "", "laughs"), (1, "So.", "smiles"), (0, "", "waves"),
+    ]  # fmt: skip
+    conversation = Conversation.model_validate({"image": "p.png", **script.fields()})
+    timeline = lay_out(conversation, [(Path("ana.wav"), 1.0), (Path("ben.wav"), 2.0)])
+    assert [(it.person, it.start, it.does) for it in timeline.utterances] == [(0, 0.0, ""), (1, 1.75, "smiles")]
+    assert timeline.reactions == (Reaction(1, "nods", 1.25), Reaction(0, "laughs", 2.25), Reaction(0, "waves", 4.0))
+    assert timeline.duration == 6.0  # the last reaction is seen
 
 
 def test_pauses_and_overlaps() -> None:
@@ -105,7 +123,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         script = read_script(text)
     except InputError:
         return
-    assert all(line.text and 0 <= line.speaker < len(script.cast) for line in script.lines)
+    assert all((line.text or line.does) and 0 <= line.speaker < len(script.cast) for line in script.lines)
     Conversation.model_validate({"image": "p.png", **script.fields()})
 
 

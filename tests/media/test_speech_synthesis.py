@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -121,6 +123,16 @@ def test_a_command_that_fails_says_why(own: Command) -> None:
         Command("/no/such/program {output}").speak("a", Voice("own", "own", ""), "en")
     with pytest.raises(InputError, match="wrote no sound"):
         Command("true {output}").speak("a", Voice("own", "own", ""), "en")
+
+
+@needs_kokoro
+def test_kokoro_s_runtime_reports_nothing_to_its_maker(tmp_path: Path) -> None:
+    """Its import alone would write a device id into the user's cache."""
+    loading = "from talkies.media.speech_synthesis.kokoro import load_model; load_model()"
+    home = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    home.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", loading], env=home, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 @needs_kokoro

@@ -303,7 +303,7 @@ def test_progress_counts_the_whole_run(small: MultiTalkPipeline, picture: Image.
 def test_plan_says_what_a_run_will_do(wan: MultiTalkPipeline, picture: Image.Image) -> None:
     request = GenerationRequest(picture, [voice(0.8), None], prompt=PROMPT)
     plan = wan.plan(request)
-    assert (plan.people, plan.batch, plan.passes, plan.sampling.steps) == (2, 1, 3, 2)
+    assert (plan.people, plan.batch, set(plan.passes), plan.sampling.steps) == (2, 1, {3}, 2)
     assert plan.segments.total_frames == 20
     assert (plan.size.width, plan.size.height) == (64, 64)
 

@@ -107,6 +107,17 @@ def test_directions_reach_the_conversation(client: TestClient) -> None:
     ]
 
 
+def test_a_listener_reacts_without_words(client: TestClient) -> None:
+    """The video lasts until the reaction is over."""
+    speakers = json.dumps([{"name": "Ana", "audio": "attach://ana"}, {"name": "Ben"}])
+    turns = json.dumps([{"speaker": "Ana"}, {"speaker": "Ben", "does": "nods", "start": 0.25}])
+    created = client.post("/v1/videos", **form(speakers=speakers, turns=turns))
+    assert created.status_code == 200, created.text
+    assert created.json()["seconds"] == "2.25"
+    reaction = _store(client).get(created.json()["id"]).task.conversation.turn_list()[1]
+    assert (reaction.speaker, reaction.does, reaction.says_something) == ("Ben", "nods", False)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from talkies.cli.model_folder import ModelFolder
@@ -19,7 +20,13 @@ _EFFICIENCY = 0.5
 
 
 def expected_seconds(
-    model: ModelFolder, segments: SegmentPlan, size: FrameSize, people: int, steps: int, passes: int, speed: float
+    model: ModelFolder,
+    segments: SegmentPlan,
+    size: FrameSize,
+    people: int,
+    steps: int,
+    passes: Sequence[int],
+    speed: float,
 ) -> float:
     """About how long sampling takes, in seconds.
 
@@ -29,12 +36,12 @@ def expected_seconds(
         size: Of the frames.
         people: In the picture.
         steps: Denoising steps per segment.
-        passes: Network calls per step.
+        passes: Network calls per step of each segment.
         speed: Of the device, in floating point operations a second, from `measure_speed`.
     """
     operations = 0.0
-    for segment in segments.segments:
-        operations += steps * passes * _operations(model, tokens_of(model, size, people, segment.num_frames))
+    for segment, calls in zip(segments.segments, passes, strict=True):
+        operations += steps * calls * _operations(model, tokens_of(model, size, people, segment.num_frames))
     return operations / (speed * _EFFICIENCY)
 
 

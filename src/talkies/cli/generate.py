@@ -296,6 +296,7 @@ def _show(
     scene: Scene, model: ModelFolder, planned: Plan, options: RenderOptions, report: Report, target: Path
 ) -> None:
     from talkies.cli.estimate import spell_seconds
+    from talkies.cli.prompts import cues
     from talkies.media.staging import staged
 
     profile = planned.runtime.profile
@@ -315,19 +316,23 @@ def _show(
         for utterance in scene.timeline.utterances[:50]
     ]
     segments = planned.segments
+    calls = " or ".join(map(str, sorted(set(planned.passes))))
     video = [
         ("video", f"{scene.num_frames} frames, {scene.seconds:.2f} s, {planned.size}, {options.format}"),
         (
             "segments",
             f"{len(segments.segments)} of up to {segments.segment_frames} frames, {segments.motion_frames} handed on",
         ),
-        ("steps", f"{planned.settings.num_inference_steps}, {planned.passes} network call(s) each"),
+        ("steps", f"{planned.settings.num_inference_steps}, {calls} network call(s) each"),
         ("model", f"{model.name} on {profile.device} in {profile.dtype}"),
         *(("memory" if index == 0 else "", reason) for index, reason in enumerate(planned.runtime.reasons)),
         ("time", f"about {spell_seconds(planned.seconds)}"),
     ]
     report.table("People", people)
     report.table("Turns", says)
+    told = cues(scene)
+    if told:
+        report.table("Directions", [(f"{cue.start:7.2f} s", f"until {cue.end:.2f} s: {cue.text}") for cue in told[:50]])
     report.table("Plan", video)
     with staged(target) as temporary:
         scene.preview(planned.size).save(temporary, format="PNG")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from talkies.cli.estimate import activation_bytes_of, expected_seconds, measure_speed
 from talkies.cli.machine import choose_device, quiet_libraries
 from talkies.cli.model_folder import ModelFolder
+from talkies.cli.prompts import cues
 from talkies.cli.scene import Scene
 from talkies.domain.clip import FPS, FrameSize
 from talkies.domain.errors import InputError
@@ -104,7 +105,7 @@ class Plan:
         settings: All generation settings.
         size: Of the frames.
         segments: The video's segments.
-        passes: Network calls per step.
+        passes: Network calls per step of each segment.
         runtime: Device, precision, offload; with the estimate of memory and the reasons.
         seconds: About how long it takes.
     """
@@ -112,14 +113,21 @@ class Plan:
     settings: GenerationSettings
     size: FrameSize
     segments: SegmentPlan
-    passes: int
+    passes: tuple[int, ...]
     runtime: RuntimePlan
     seconds: float
 
     @property
     def work(self) -> int:
-        """Frames times steps over all segments: what the progress bar counts."""
-        return self.segments.rendered_frames * self.settings.num_inference_steps
+        """Frames times network calls over all segments: what the progress bar counts."""
+        return sum(self.segment_work)
+
+    @property
+    def segment_work(self) -> tuple[int, ...]:
+        """The same of each segment."""
+        steps = self.settings.num_inference_steps
+        both = zip(self.segments.segments, self.passes, strict=True)
+        return tuple(segment.num_frames * steps * calls for segment, calls in both)
 
 
 def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
@@ -132,6 +140,7 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
     with quiet_libraries():
         import torch
 
+        from talkies.pipelines.prompts import network_calls
         from talkies.pipelines.settings import GenerationSettings
         from talkies.sampling.segments import plan_segments
 
@@ -144,9 +153,8 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
     _check_regions(scene.within(size, model.size_multiple), size, model.size_multiple)
     segments = plan_segments(scene.num_frames, settings.segment_frames, settings.motion_frames)
     settings.rollout()
-    sampling = settings.sampling(size)
-    sampling.solver()
-    passes = len(sampling.guider().branches)
+    settings.sampling(size).solver()
+    passes = network_calls(settings, size, segments.segments, cues(scene))
     people = len(scene.people)
     runtime = _runtime(model, segments, size, people, device, options.machine)
     speed = measure_speed(device, getattr(torch, runtime.profile.dtype))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from talkies.domain.conversation import DIRECTION_SECONDS
 from talkies.domain.directions import Cue
+from talkies.domain.timeline import Reaction, Utterance
 
 if TYPE_CHECKING:
     from talkies.cli.scene import Scene
@@ -14,8 +16,6 @@ _PLACES = {
     2: ("on the left", "on the right"),
     3: ("on the left", "in the middle", "on the right"),
 }
-#: How long a direction without an end lasts.
-DIRECTION_SECONDS = 2.0
 _NUMBERS = ("", "One person", "Two people", "Three people", "Four people", "Five people", "Six people")
 
 
@@ -54,7 +54,7 @@ def describe_people(scene: Scene) -> str:
 
 
 def cues(scene: Scene) -> tuple[Cue, ...]:
-    """What happens when: the conversation's directions, and what people do while they speak."""
+    """What happens when: the conversation's directions, reactions, and what people do while they speak."""
     names, conversation = _names(scene), scene.conversation
     found = []
     for direction in conversation.directions:
@@ -62,10 +62,10 @@ def cues(scene: Scene) -> tuple[Cue, ...]:
         person = None if direction.speaker is None else conversation.index_of(direction.speaker)
         subject = "" if person is None else names[person]
         found.append(Cue(_sentence(subject, direction.does), direction.start, end, person))
-    for utterance in scene.timeline.utterances:
-        if utterance.does:
-            text = _sentence(names[utterance.person], utterance.does)
-            found.append(Cue(text, utterance.start, utterance.end, utterance.person))
+    deeds: list[Utterance | Reaction] = [*scene.timeline.utterances, *scene.timeline.reactions]
+    for deed in deeds:
+        if deed.does:
+            found.append(Cue(_sentence(names[deed.person], deed.does), deed.start, deed.end, deed.person))
     return tuple(sorted(found, key=lambda cue: cue.start))
 
 

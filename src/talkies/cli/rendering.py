@@ -177,8 +177,7 @@ def _stream(
 ) -> None:
     watermark = Watermark(planned.size.width, planned.size.height) if mark is not None else None
     segments = planned.segments.segments
-    steps = planned.settings.num_inference_steps
-    before = np.cumsum([0, *(segment.num_frames * steps for segment in segments)])
+    before = np.cumsum([0, *planned.segment_work])
     written = 0
 
     def write(frames: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
@@ -189,7 +188,7 @@ def _stream(
     with report.progress(planned.work) as update:
 
         def progress(now: Any) -> None:
-            done = before[now.segment] + segments[now.segment].num_frames * (now.step + 1)
+            done = np.interp(now.segment + (now.step + 1) / now.steps, range(len(before)), before)
             update(float(done), f"segment {now.segment + 1}/{now.segments}" if now.segments > 1 else "rendering")
 
         folder = None if store is None else store.folder

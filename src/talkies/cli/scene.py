@@ -126,6 +126,8 @@ def _listen(conversation: Conversation, folder: Path) -> tuple[Timeline, dict[Pa
     placed: list[tuple[Path, float]] = []
     notes: list[str] = []
     for index, turn in enumerate(conversation.turn_list()):
+        if not turn.says_something:
+            continue
         path = turn.audio
         if path is None:
             person = conversation.index_of(turn.speaker)

@@ -14,6 +14,8 @@ MAX_TURNS = 10_000
 MAX_DIRECTIONS = 1_000
 #: Characters of what somebody does: nothing says so much with a nod.
 MAX_DOES = 300
+#: How long what somebody does lasts where nothing is said about it, in seconds.
+DIRECTION_SECONDS = 2.0
 #: Nothing longer is generated in one go, in seconds (a day).
 MAX_SECONDS = 86_400.0
 
@@ -103,14 +105,20 @@ class Direction(_Strict):
 
 
 class Turn(_Speech):
-    """Somebody speaks. Without audio and text it is the speaker's own; without a start it follows the turn before."""
+    """Somebody speaks. Without audio and text it is the speaker's own; without a start it follows the turn before.
+
+    Where the speaker has nothing of their own, `does` alone is a reaction: two seconds that the turns after it do not
+    wait for.
+    """
 
     speaker: Name = Field(description="Name of the speaker.")
     start: Second | None = Field(
         None,
         description="When it begins, in seconds from the start of the video; when the turn before ends if left out.",
     )
-    does: Direct | None = Field(None, description="What the speaker does meanwhile, as in `nods`.")
+    does: Direct | None = Field(
+        None, description="What the speaker does meanwhile, as in `nods`; alone, a reaction without words."
+    )
     pause: Annotated[float, Field(ge=-60, le=MAX_SECONDS, allow_inf_nan=False)] = Field(
         0.0,
         description="Without a start: seconds of silence after the turn before; negative begins before that one ends.",
@@ -189,8 +197,11 @@ class Conversation(_Strict):
                 raise ValueError(
                     f"turns[{index}]: there is no speaker {turn.speaker!r}, only {', '.join(map(repr, names))}"
                 )
-            if not turn.says_something and not speaker.says_something:
+            if not turn.says_something and not speaker.says_something and turn.does is None:
                 raise ValueError(f"turns[{index}]: neither the turn nor speaker {turn.speaker!r} has audio or text")
+        if not any(turn.says_something or speakers[unicodedata.normalize("NFC", turn.speaker)].says_something
+                   for turn in self.turns):  # fmt: skip
+            raise ValueError("nobody speaks: somebody's turn needs audio or text, since it sets the video's length")
         used = {unicodedata.normalize("NFC", turn.speaker) for turn in self.turns if not turn.says_something}
         for name, speaker in speakers.items():
             if speaker.says_something and name not in used:
@@ -203,7 +214,7 @@ class Conversation(_Strict):
         return [unicodedata.normalize("NFC", speaker.name) for speaker in self.speakers].index(wanted)
 
     def turn_list(self) -> tuple[Turn, ...]:
-        """All turns with their speech filled in, in the order given."""
+        """All turns with their speech filled in, in the order given; reactions have none."""
         if isinstance(self.turns, str):
             start = 0.0 if self.turns == "together" else None
             return tuple(

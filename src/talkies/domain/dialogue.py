@@ -40,11 +40,11 @@ _WRITING = (
 
 @dataclass(frozen=True)
 class Line:
-    """One thing said.
+    """One thing said, or done without a word.
 
     Attributes:
         speaker: Position in the script's cast, 0-based.
-        text: What is spoken, stage directions left out.
+        text: What is spoken, stage directions left out; "" for a reaction.
         does: The stage directions, joined: what the speaker does meanwhile.
         pause: Seconds of silence before it; negative: it begins before the line before is over.
     """
@@ -84,7 +84,8 @@ class Script:
             for actor in self.cast
         ]
         turns = [
-            {"speaker": self.cast[line.speaker].name, "text": line.text, "pause": line.pause}
+            {"speaker": self.cast[line.speaker].name, "pause": line.pause}
+            | ({"text": line.text} if line.text else {})
             | ({"does": line.does} if line.does else {})
             for line in self.lines
         ]
@@ -133,7 +134,7 @@ def read_script(text: str) -> Script:
 
     A line `Name: words` is said by that person; a line without a name goes on with the one before. `[pause 1.5]` and
     `[overlap 0.3]` set the seconds before what follows; other words in square brackets say what the speaker does
-    meanwhile (`[nods]`) and are not spoken.
+    meanwhile (`[nods]`) and are not spoken. Alone (`Ben: [nods]`) they are a reaction, for which nobody waits.
     `@ Name = voice, language` casts a voice; lines that begin with `#` are comments.
 
     Args:
@@ -147,7 +148,7 @@ def read_script(text: str) -> Script:
     reading = _Reading()
     for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
         _read_line(line, number, reading)
-    if not reading.said:
+    if not any(line.text for line in reading.said):
         raise InputError("Nobody says anything in the script.", "Write one line for each turn, as in `Ana: Hello!`")
     if len(reading.said) > MAX_TURNS:
         raise InputError(f"The script has more than {MAX_TURNS:,} turns.", "Make several videos of it.")
@@ -192,8 +193,9 @@ def _speak(words: str, number: int, reading: _Reading) -> None:
     for cue in [*_CUE.finditer(words), None]:
         piece = words[position : cue.start() if cue else len(words)]
         spoken = " ".join(_UNSPOKEN.sub(" ", piece).split())
-        if spoken:
-            _add(spoken, _directions(piece), number, reading)
+        does = _directions(piece)
+        if spoken or (does and reading.current is not None):
+            _add(spoken, does, number, reading)
         if cue is None:
             return
         seconds = float((cue[2] or "1").replace(",", "."))
@@ -216,7 +218,7 @@ def _add(spoken: str, does: str, number: int, reading: _Reading) -> None:
     if not reading.fresh and reading.said:
         before = reading.said[-1]
         both = " and ".join(words for words in (before.does, does) if words)[:MAX_DOES]
-        reading.said[-1] = Line(before.speaker, f"{before.text} {spoken}", before.pause, both)
+        reading.said[-1] = Line(before.speaker, f"{before.text} {spoken}".strip(), before.pause, both)
         return
     first = not reading.said and reading.pause == DEFAULT_PAUSE
     reading.said.append(Line(reading.current, spoken, 0.0 if first else reading.pause, does))

@@ -82,7 +82,7 @@ class GenerationPlan:
         people: Number of people, the silent ones included.
         batch: Number of videos.
         sampling: Steps, shift and guidance.
-        passes: Network calls per step.
+        passes: Network calls per step of each segment.
     """
 
     size: FrameSize
@@ -90,7 +90,7 @@ class GenerationPlan:
     people: int
     batch: int
     sampling: SamplingSettings
-    passes: int
+    passes: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)

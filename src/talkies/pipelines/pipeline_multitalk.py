@@ -41,6 +41,7 @@ from talkies.pipelines.inputs import (
 from talkies.pipelines.official import official_parts
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
 from talkies.pipelines.prediction import SegmentPredictor
+from talkies.pipelines.prompts import network_calls
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.rollout import HandOver, RenderedSegment, Rollout
 from talkies.sampling.rollout_state import RolloutState, RolloutStore, generator_states, restored_generators
@@ -164,7 +165,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
             size = settings.frame_size(source.width, source.height, self.size_multiple, voiced.people)
         segments = plan_segments(voiced.num_frames, settings.segment_frames, settings.motion_frames)
         sampling = settings.sampling(size)
-        passes = len(sampling.guider().branches)
+        passes = network_calls(settings, size, segments.segments, request.cues)
         return GenerationPlan(size, segments, voiced.people, batch, sampling, passes)
 
     @torch.no_grad()

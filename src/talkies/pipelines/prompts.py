@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from talkies.domain.clip import FPS
+from talkies.domain.clip import FPS, FrameSize
 from talkies.domain.directions import Cue, with_cues
+from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.segments import Segment
 
 
@@ -32,6 +33,20 @@ class SegmentTexts:
     own: dict[int, tuple[str, ...]]
 
 
+def cues_during(segment: Segment, cues: Iterable[Cue]) -> list[Cue]:
+    """Those that are on while a segment's own frames last."""
+    start, end = (frame / FPS for frame in (segment.first_kept, segment.first_kept + segment.kept_frames))
+    return [cue for cue in cues if cue.start < end and cue.end > start]
+
+
+def network_calls(
+    settings: GenerationSettings, size: FrameSize, segments: Iterable[Segment], cues: Sequence[Cue]
+) -> tuple[int, ...]:
+    """Network calls per step of each segment: one with cues is guided in its own way, which may take more."""
+    plain, own = (len(way.guider().branches) for way in (settings.sampling(size), settings.cue_sampling(size)))
+    return tuple(own if cues_during(segment, cues) else plain for segment in segments)
+
+
 def segment_texts(
     prompt: str | Sequence[str], cues: Iterable[Cue], segments: Iterable[Segment], people: int
 ) -> dict[int, SegmentTexts]:
@@ -48,8 +63,7 @@ def segment_texts(
     """
     texts, cues, found = (prompt,) if isinstance(prompt, str) else tuple(prompt), list(cues), {}
     for segment in segments:
-        start, end = (frame / FPS for frame in (segment.first_kept, segment.first_kept + segment.kept_frames))
-        on = [cue for cue in cues if cue.start < end and cue.end > start]
+        on = cues_during(segment, cues)
         owners = {cue.person for cue in on if cue.person is not None and people > 1}
 
         def told(person: int | None, on: list[Cue] = on, owners: set[int] = owners) -> tuple[str, ...]:

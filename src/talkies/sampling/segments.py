@@ -63,11 +63,6 @@ class SegmentPlan:
     motion_frames: int
     segments: tuple[Segment, ...]
 
-    @property
-    def rendered_frames(self) -> int:
-        """Frames the network renders in all, motion frames counted each time: what the run costs."""
-        return sum(segment.num_frames for segment in self.segments)
-
 
 def plan_segments(
     total_frames: int, segment_frames: int = 81, motion_frames: int = 25, even_ending: bool = True

@@ -200,7 +200,7 @@ def _speaker(inputs: Inputs, speaker: SpeakerIn, audio: Path | None, mask: Path 
 
 def _length(conversation: Conversation, inputs: Inputs, cut: float | None) -> float | None:
     turns = conversation.turn_list()
-    if any(turn.audio is None for turn in turns):
+    if any(turn.text is not None for turn in turns):
         return None
     recordings = [(turn.audio, inputs.seconds(turn.audio)) for turn in turns if turn.audio is not None]
     duration = lay_out(conversation, recordings).duration

@@ -65,7 +65,7 @@ class SpeakerIn(_Request):
 
 
 class TurnIn(_Request):
-    """Somebody speaks."""
+    """Somebody speaks, or reacts without words."""
 
     speaker: Name = Field(description="Name of the speaker.")
     start: Second | None = Field(None, description="In seconds; after the turn before when left out.")
@@ -75,7 +75,9 @@ class TurnIn(_Request):
     )
     audio: Reference | None = Field(None, description="As of a speaker.")
     text: Text | None = Field(None, description="As of a speaker.")
-    does: Direct | None = Field(None, description="What the speaker does meanwhile, as in `nods`.")
+    does: Direct | None = Field(
+        None, description="What the speaker does meanwhile, as in `nods`; alone, a reaction of two seconds."
+    )
 
 
 class FileReference(_Request):

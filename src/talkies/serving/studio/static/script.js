@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, busy, toast } from "./dom.js";
 import { say, voicesFor } from "./people.js";
-import { changed, endOf, keepTurns, languages, newId, round, save, state } from "./state.js";
+import { changed, endOf, keepTurns, languages, newId, REACTION_SECONDS, round, save, state } from "./state.js";
 
 export function start() {
   const text = $("script-text");
@@ -50,13 +50,13 @@ async function perform(lines, speakers) {
   const spoken = [];
   for (const [index, line] of lines.entries()) {
     $("script-state").textContent = `Speaking ${index + 1} of ${lines.length} …`;
-    spoken.push(await say(people.get(line.speaker), line.text));
+    spoken.push(line.text ? await say(people.get(line.speaker), line.text) : { id: null, seconds: REACTION_SECONDS });
   }
   let clock = 0;
   keepTurns(lines.map((line, index) => {
     const start = round(Math.max(0, clock + line.pause));
-    const turn = { id: newId(), person: people.get(line.speaker).id, file: spoken[index].id, seconds: spoken[index].seconds, start, label: line.text };
-    clock = Math.max(clock, endOf(turn));
+    const turn = { id: newId(), person: people.get(line.speaker).id, file: spoken[index].id, seconds: spoken[index].seconds, start, label: line.text ?? "", does: line.does ?? "" };
+    clock = Math.max(clock, line.text ? endOf(turn) : start);  // nobody waits for a nod
     return turn;
   }));
   changed();

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 
 const PLACE = "talkies.draft";
 export const COLOURS = ["#e6402a", "#2a7de6", "#2fa84f", "#c99700", "#9b3fd1", "#00a0a8", "#d13f8f", "#6b6b6b"];
+export const REACTION_SECONDS = 2;  // as the service has it
 const EMPTY = { picture: null, people: [], turns: [], selected: null, film: {}, script: "" };
 
 export const state = load();
@@ -34,7 +35,7 @@ export function watch(watcher) {
 export function keepTurns(wanted) {
   const files = new Set(wanted.map((turn) => turn.file));
   for (const turn of state.turns) {
-    if (!files.has(turn.file)) api.remove(`/v1/files/${turn.file}`).catch(() => {});
+    if (turn.file && !files.has(turn.file)) api.remove(`/v1/files/${turn.file}`).catch(() => {});
   }
   state.turns = wanted;
   if (!wanted.some((turn) => turn.id === state.selected)) state.selected = null;
@@ -51,11 +52,14 @@ export const colour = (person) => COLOURS[state.people.indexOf(person) % COLOURS
 export const turnsOf = (person) => state.turns.filter((turn) => turn.person === person.id);
 export const endOf = (turn) => turn.start + turn.seconds;
 export const end = () => Math.max(0, ...state.turns.map(endOf));
+// A turn without a recording is something done without words.
+export const spoken = (turn) => Boolean(turn.file);
+export const describe = (turn) => (spoken(turn) ? turn.label + (turn.does ? ` [${turn.does}]` : "") : turn.does || "does …");
 export const round = (value, step = 0.01) => Number((Math.round(value / step) * step).toFixed(3));
 
 export function clashes(turn) {
-  const close = (other) => other !== turn && other.person === turn.person;
-  return state.turns.some((other) => close(other) && turn.start < endOf(other) - 0.001 && other.start < endOf(turn) - 0.001);
+  const close = (other) => other !== turn && other.person === turn.person && spoken(other);
+  return spoken(turn) && state.turns.some((other) => close(other) && turn.start < endOf(other) - 0.001 && other.start < endOf(turn) - 0.001);
 }
 
 export function addPerson(box, face = null) {
@@ -75,6 +79,14 @@ export function removePerson(person) {
 
 export function addTurn(person, file, label, start = end() ? end() + 0.25 : 0) {
   const turn = { id: newId(), person: person.id, file: file.id, seconds: file.seconds, start: round(start, 0.05), label };
+  state.turns.push(turn);
+  state.selected = turn.id;
+  return turn;
+}
+
+// It comes with the turn that is chosen, as a listener's nod does, else at the beginning.
+export function addReaction(person, does = "", start = state.turns.find((turn) => turn.id === state.selected)?.start ?? 0) {
+  const turn = { id: newId(), person: person.id, file: null, seconds: REACTION_SECONDS, start: round(start), label: "", does };
   state.turns.push(turn);
   state.selected = turn.id;
   return turn;

@@ -2,7 +2,7 @@
 
 import { $, element, spell } from "./dom.js";
 import * as sound from "./sound.js";
-import { changed, clashes, colour, end, endOf, keepTurns, round, state, turnsOf, watch } from "./state.js";
+import { addReaction, changed, clashes, colour, describe, end, endOf, keepTurns, round, spoken, state, turnsOf, watch } from "./state.js";
 
 const MIN_SCALE = 48, MAX_SCALE = 260;
 let playhead = null;
@@ -11,21 +11,15 @@ let dragged = null, drawn = 0;
 export function start() {
   $("play").addEventListener("click", listen);
   $("in-turn").addEventListener("click", () => {
-    let clock = 0;
-    for (const turn of sorted()) {
-      turn.start = round(clock, 0.05);
-      clock = endOf(turn) + 0.25;
-    }
+    followEachOther(sorted());
     changed();
   });
   $("together").addEventListener("click", () => {
-    for (const person of state.people) {
-      let clock = 0;
-      for (const turn of turnsOf(person).sort((a, b) => a.start - b.start)) {
-        turn.start = round(clock, 0.05);
-        clock = endOf(turn) + 0.25;
-      }
-    }
+    for (const person of state.people) followEachOther(sorted(turnsOf(person)));
+    changed();
+  });
+  $("clip-does").addEventListener("input", () => {
+    chosen().does = $("clip-does").value.trim();
     changed();
   });
   $("clip-start").addEventListener("change", () => moveTo(chosen(), Number($("clip-start").value)));
@@ -35,7 +29,22 @@ export function start() {
   watch(render);
 }
 
-const sorted = () => [...state.turns].sort((a, b) => a.start - b.start);
+function followEachOther(turns) {
+  let clock = 0;
+  for (const turn of turns) {
+    turn.start = round(clock, 0.05);
+    if (spoken(turn)) clock = endOf(turn) + 0.25;  // nobody waits for a nod
+  }
+}
+
+// Adds something that a person does without words, and asks for the words that tell it.
+export function act(person) {
+  addReaction(person);
+  changed();
+  $("clip-does").focus();
+}
+
+const sorted = (turns = state.turns) => [...turns].sort((a, b) => a.start - b.start);
 const chosen = () => state.turns.find((turn) => turn.id === state.selected);
 const nameWidth = () => (matchMedia("(max-width: 34rem)").matches ? 5.6 : 6.5) * parseFloat(getComputedStyle(document.documentElement).fontSize);
 
@@ -49,7 +58,7 @@ function render() {
   drawn = $("lanes").clientWidth;
   const any = state.turns.length > 0;
   $("timeline-empty").hidden = any;
-  for (const id of ["play", "in-turn", "together"]) $(id).disabled = !any;
+  for (const id of ["play", "in-turn", "together"]) $(id).disabled = !state.turns.some(spoken);
   const focused = document.activeElement?.dataset?.turn;
   const width = Math.max(end() + 0.5, 4) * scale();
   const inner = element("div", { className: "inner" });
@@ -75,25 +84,26 @@ function ruler() {
 function lane(person) {
   const number = element("span", { className: "number" }, String(state.people.indexOf(person) + 1));
   const name = element("div", { className: "name" }, number, element("span", {}, person.name));
-  const track = element("div", { className: "track", role: "group", "aria-label": `${person.name}'s turns` }, ...turnsOf(person).map(clip));
-  return element("div", { className: "lane", colour: colour(person) }, name, track);
+  const turns = turnsOf(person);
+  const track = element("div", { className: "track", role: "group", "aria-label": `${person.name}'s turns` }, ...turns.map(clip));
+  return element("div", { className: turns.every(spoken) ? "lane" : "lane acting", colour: colour(person) }, name, track);
 }
 
 function clip(turn) {
   const person = state.people.find((other) => other.id === turn.person);
-  const wave = element("canvas", { width: 200, height: 40 });
-  const block = element("button", { type: "button", className: clashes(turn) ? "clip clash" : "clip" }, wave, element("span", {}, turn.label));
+  const said = spoken(turn), wave = said ? element("canvas", { width: 200, height: 40 }) : null;
+  const block = element("button", { type: "button", className: !said ? "clip act" : clashes(turn) ? "clip clash" : "clip" }, wave, element("span", {}, describe(turn)));
   block.dataset.turn = turn.id;
   block.setAttribute("aria-pressed", String(turn.id === state.selected));
-  block.title = turn.label;
+  block.title = describe(turn);
   block.setAttribute("aria-label",
-    `${person.name}: ${turn.label}, from ${turn.start.toFixed(2)} s, ${spell(turn.seconds)}${clashes(turn) ? ", overlaps another turn of theirs" : ""}. Arrow keys move it.`);
+    `${person.name}${said ? ":" : ""} ${describe(turn)}, from ${turn.start.toFixed(2)} s, ${spell(turn.seconds)}${clashes(turn) ? ", overlaps another turn of theirs" : ""}. Arrow keys move it.`);
   block.style.left = `${turn.start * scale()}px`;
   block.style.width = `${Math.max(14, turn.seconds * scale())}px`;
   block.addEventListener("pointerdown", (event) => drag(event, block, turn));
   block.addEventListener("keydown", (event) => press(event, turn));
   block.addEventListener("click", (event) => { if (event.detail === 0) select(turn); });
-  sound.peaks(turn.file, 100).then((values) => paint(wave, values, colour(person)), () => {});
+  if (said) sound.peaks(turn.file, 100).then((values) => paint(wave, values, colour(person)), () => {});
   return block;
 }
 
@@ -161,14 +171,20 @@ function tools() {
   $("clip-tools").hidden = !turn;
   if (!turn) return;
   const person = state.people.find((other) => other.id === turn.person);
-  $("clip-text").textContent = `${person.name}: “${turn.label}”, ${spell(turn.seconds)}${clashes(turn) ? " (overlaps another turn of theirs)" : ""}`;
+  const said = spoken(turn);
+  $("clip-text").textContent = said
+    ? `${person.name}: “${turn.label}”, ${spell(turn.seconds)}${clashes(turn) ? " (overlaps another turn of theirs)" : ""}`
+    : `${person.name}, without words`;
+  $("clip-does-label").textContent = said ? "Meanwhile" : "What is done";
+  if (document.activeElement !== $("clip-does")) $("clip-does").value = turn.does ?? "";
+  $("clip-play").hidden = !said;
   if (document.activeElement !== $("clip-start")) $("clip-start").value = turn.start;
   $("clip-play").setAttribute("aria-label", `Listen to this turn of ${person.name}`);
 }
 
 function listen() {
   if (sound.isPlaying()) sound.stop();
-  else if (state.turns.length) sound.play(state.turns, follow);
+  else sound.play(state.turns.filter(spoken), follow);
 }
 
 function follow(seconds) {
