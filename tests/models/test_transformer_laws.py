@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from plain_multitalk import plain_forward
 from talkies.domain.errors import InputError
 from talkies.models.speaker_rope import PersonLabels, video_labels
-from talkies.models.transformer_multitalk import _text_owner, record_person_maps
-from tiny_multitalk import LAWS, Case, cases, close, make_case, no_near_tie
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, _text_owner, record_person_maps
+from tiny_multitalk import CHANNELS, LAWS, Case, cases, close, make_case, no_near_tie
 
 
 @LAWS
@@ -143,3 +143,18 @@ def test_a_mask_of_the_whole_frame_is_not_rounding_blown_up(grid: tuple[int, int
     assert no_near_tie([each for person_map in maps for each in person_map])
     assert close(training.detach(), inference)
     assert close(inference, plain_forward(case.model, *arguments).sample)
+
+
+@LAWS
+@given(cases(), st.integers(0, CHANNELS - 1))
+def test_unseen_channels_are_as_good_as_zeros(case: Case, channel: int) -> None:
+    latents, *others = case.arguments
+    assert latents is not None
+    zeros = latents.clone()
+    zeros[:, channel] = 0
+    blind = MultiTalkTransformer3DModel.from_config(case.model.config, unseen_channels=(channel,))
+    blind.load_state_dict(case.model.state_dict())
+    with torch.no_grad():
+        expected = case.model(zeros, *others).sample
+        assert torch.equal(blind(zeros, *others).sample, expected)
+        assert torch.equal(blind(latents, *others).sample, expected)

@@ -394,6 +394,8 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
             `audio_injection`). All have the same weights.
         person_label_range: Width of a person's range of L-RoPE labels, at most the stride.
         person_label_stride: From the start of one person's range of labels to that of the next.
+        unseen_channels: Channels of the noisy latents that the network predicts but does not look at. What the voice
+            decides is then heard anew in every step, instead of being read off the last step's guess.
 
     Raises:
         InputError: For an unknown `audio_injection`, or labels that do not tell people apart.
@@ -444,6 +446,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         audio_injection: str = "l-rope",
         person_label_range: float = 4.0,
         person_label_stride: float = 20.0,
+        unseen_channels: tuple[int, ...] = (),
     ) -> None:
         check_audio_injection(audio_injection)
         person_labels = PersonLabels(person_label_range, person_label_stride)
@@ -537,6 +540,10 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         voices = Voices()
         if audio_hidden_states is not None:
             voices = self._embed_audio(hidden_states, grid, audio_hidden_states, person_masks)
+        if self.config.unseen_channels:
+            seen = hidden_states.new_ones(hidden_states.shape[1])
+            seen[list(self.config.unseen_channels)] = 0
+            hidden_states = hidden_states * seen.view(1, -1, 1, 1, 1)
         cos, sin = self.rope(hidden_states)  # [1, S, 1, D], each value twice
         rotary_emb = cos[..., 0::2].float().contiguous(), sin[..., 0::2].float().contiguous()  # [1, S, 1, D/2]
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()  # [B, S, dim]
