@@ -113,7 +113,9 @@ def judge(network: ArmGestures, bodies: Bodies) -> dict[str, float]:
     make none, in which one is found. `delay` is the mean of the found ones' middles after their strokes', seconds, and
     `delay spread` its standard deviation."""
     network.eval()
-    asked, found, mistaken, alarms = {name: [] for name in NAMES}, [], [], []  # type: ignore[var-annotated]
+    asked: dict[str, list[bool]] = {name: [] for name in NAMES}
+    mistaken: list[bool] = []
+    alarms: list[bool] = []
     late: list[float] = []
     for person in range(len(bodies)):
         frames = bodies.span(person)
