@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation_cases import Filmed, film, manifest
+from evaluation_cases import Filmed, film, manifest, sample_of
+from talkies.evaluation.sample import Observation
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,14 @@ def filmed() -> Filmed:
     if importlib.util.find_spec("anny") is None:
         pytest.skip("anny is not installed (pip install --no-deps anny)")
     return film()
+
+
+@pytest.fixture(scope="session")
+def seen(filmed: Filmed) -> Observation:
+    """What is seen in the film of the two."""
+    observation = Observation(sample_of(filmed))
+    assert len(observation.mouths) == 2
+    return observation
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.evaluation.faces import ArrayVideo
+from talkies.evaluation.mouth import true_mouth
+from talkies.evaluation.sample import Person, Sample
+
 Array = NDArray[np.float32]
 
 
@@ -85,3 +89,15 @@ def manifest(key: str, filmed: Filmed) -> dict[str, object]:
         "height": height, "width": width, "source": "stage", "captions": ["two people talk"], "people": people,
         "framing": "head and shoulders",
     }  # fmt: skip
+
+
+def sample_of(filmed: Filmed, frames: np.ndarray | None = None, order: tuple[int, int] = (0, 1)) -> Sample:
+    """The film; `order` says whose voice and truth each person gets."""
+    shown = filmed.frames if frames is None else frames
+    height, width = filmed.frames.shape[1:3]
+    people = []
+    for place, k in enumerate(order):
+        truth = true_mouth(*(filmed.labels[f"p{k}/{name}"] for name in ("lip_opening", "lip_width", "points")))
+        box = np.median(filmed.labels[f"p{place}/face_box"], axis=0) / np.array([width, height, width, height])
+        people.append(Person(f"person {place + 1}", filmed.voices[k], truth, tuple(map(float, box))))
+    return Sample("film", ArrayVideo(shown), tuple(people))

@@ -17,7 +17,7 @@ from talkies.evaluation.head_motion import FEATURES, MIRRORED, of_labels
 from talkies.evaluation.metrics.prompt import PROMPT
 from talkies.evaluation.networks.head_gestures import NAMES, NUMBERS
 from talkies.evaluation.sample import AskedGesture, Observation, Person, Sample
-from talkies.evaluation.seen_gestures import SeenGesture, find_gestures, gestures_of
+from talkies.evaluation.seen_gestures import SeenGesture, find_gestures, head_gestures_of
 from talkies.stage.gestures import GESTURES
 
 FRAMES = 60
@@ -57,7 +57,7 @@ def followed(points: NDArray[np.floating]) -> FaceTrack:
 
 @pytest.mark.parametrize(("kind", "expected"), [("nod", ["nod"]), ("shake", ["shake"]), ("rest", [])])
 def test_gestures_are_seen(kind: str, expected: list[str]) -> None:
-    found = gestures_of(followed(moves(kind)))
+    found = head_gestures_of(followed(moves(kind)))
     assert [gesture.name for gesture in found] == expected
     assert all(8 <= gesture.first < gesture.last <= 50 for gesture in found)
 
@@ -81,7 +81,7 @@ def test_short_stretches_are_not_seen() -> None:
     values = np.zeros((30, 1 + len(NAMES)))
     values[:, 0] = 0.5
     values[3:6, 1], values[10:20, 2] = 0.9, 0.9
-    assert find_gestures(values) == [SeenGesture(NAMES[1], 10, 19)]
+    assert find_gestures(values, NAMES) == [SeenGesture(NAMES[1], 10, 19)]
 
 
 def test_numbers_are_the_stages() -> None:
@@ -99,12 +99,29 @@ def observed(left: str, right: str, asked: tuple[tuple[str, ...], tuple[str, ...
 
 def test_prompts_are_followed_by_the_right_person() -> None:
     right = observed("nod", "rest", (("nod",), ()))
-    assert right["gestures done"] == 1 and right["gestures mistaken"] == right["gestures unasked"] == 0
-    assert abs(right["gesture delay"]) < 0.3
+    assert right["head gestures done"] == 1 and right["head gestures mistaken"] == right["head gestures unasked"] == 0
+    assert abs(right["head gesture delay"]) < 0.3
     wrong = observed("rest", "nod", (("nod",), ()))
-    assert wrong["gestures done"] == 0 and wrong["gestures mistaken"] == 1 and wrong["gestures unasked"] == 0.5
-    nothing = observed("rest", "rest", ((), ("wave",)))  # arms are not judged
-    assert np.isnan(nothing["gestures done"]) and nothing["gestures unasked"] == 0
+    assert wrong["head gestures done"] == 0 and wrong["head gestures mistaken"] == 1
+    assert wrong["head gestures unasked"] == 0.5
+    arms = observed("rest", "rest", ((), ("wave",)))  # judged apart
+    assert np.isnan(arms["head gestures done"]) and arms["head gestures unasked"] == 0
+
+
+def test_prompt_following_falls_with_damage() -> None:
+    """Nods that are less and less of one, and that come later and later."""
+    rest, nod = moves("rest"), moves("nod")
+
+    def judged(points: NDArray[np.floating]) -> dict[str, float]:
+        people = (Person("one", asked=(AskedGesture("nod", 1.15),)),)
+        seen = Observation(Sample("x", ArrayVideo(np.zeros((len(points), 8, 8, 3), np.uint8)), people))
+        vars(seen)["faces"] = (followed(points),)
+        return dict(PROMPT.measure(seen))
+
+    done = [judged(rest + share * (nod - rest))["head gestures done"] for share in (1.0, 0.6, 0.3, 0.1, 0.0)]
+    assert done == sorted(done, reverse=True) and done[0] == 1 and done[-1] == 0
+    late = [judged(np.roll(nod, frames, axis=0))["head gesture delay"] for frames in (0, 4, 8)]
+    assert late == sorted(late) and late[2] - late[0] == pytest.approx(8 / 25, abs=0.1)
 
 
 def test_a_fit_learns_from_tracks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from evaluation_cases import Filmed
+from evaluation_cases import Filmed, sample_of
 from talkies.domain.errors import InputError
 from talkies.domain.face_units import FACE_UNITS
 from talkies.evaluation.faces import ArrayVideo, track_faces
@@ -20,34 +21,15 @@ from talkies.evaluation.metrics.efid import EFID, UnitExpression
 from talkies.evaluation.metrics.fvd import FVD
 from talkies.evaluation.metrics.identity import IDENTITY
 from talkies.evaluation.metrics.identity import missing as missing_identity
-from talkies.evaluation.mouth import measured_mouth, true_mouth
+from talkies.evaluation.mouth import measured_mouth
 from talkies.evaluation.protocols import halves, protocol
 from talkies.evaluation.runner import measure_all, measure_one, shifted
-from talkies.evaluation.sample import AskedGesture, Observation, Person, Sample
+from talkies.evaluation.sample import AskedGesture, Observation
 from talkies.evaluation.set_metric import distance, distances, set_metrics
 from talkies.evaluation.sets import open_set, read_stage
 from talkies.evaluation.sync import CurveScorer, bind, swapped_share
 
 CHOSEN = choose("binding,lip-truth,drift")[0]
-
-
-def sample_of(filmed: Filmed, frames: np.ndarray | None = None, order: tuple[int, int] = (0, 1)) -> Sample:
-    """The film; `order` says whose voice and truth each person gets."""
-    shown = filmed.frames if frames is None else frames
-    height, width = filmed.frames.shape[1:3]
-    people = []
-    for place, k in enumerate(order):
-        truth = true_mouth(*(filmed.labels[f"p{k}/{name}"] for name in ("lip_opening", "lip_width", "points")))
-        box = np.median(filmed.labels[f"p{place}/face_box"], axis=0) / np.array([width, height, width, height])
-        people.append(Person(f"person {place + 1}", filmed.voices[k], truth, tuple(map(float, box))))
-    return Sample("film", ArrayVideo(shown), tuple(people))
-
-
-@pytest.fixture(scope="module")
-def seen(filmed: Filmed) -> Observation:
-    observation = Observation(sample_of(filmed))
-    assert len(observation.mouths) == 2
-    return observation
 
 
 def test_lips_are_seen_as_they_were_performed(seen: Observation) -> None:
@@ -225,6 +207,8 @@ def test_missing_videos_of_a_model_are_named(shard: Path, tmp_path: Path) -> Non
 def test_every_metric_says_what_it_is() -> None:
     for metric in (*metrics().values(), *set_metrics().values()):
         assert metric.columns and metric.needs
+        assert not metric.weights or re.search("Apache-2.0|MIT|BSD|CC0", metric.weights), metric.name
+        assert metric.source or not metric.weights, metric.name
         for column in metric.columns:
             assert column.meaning and column.direction in ("higher", "lower", "zero", "one", "none")
     names = [c.name for m in (*metrics().values(), *set_metrics().values()) for c in m.columns]

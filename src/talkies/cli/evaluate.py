@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talkies.cli.evaluate_fit import fit_gestures, fit_speech, fit_sync, fit_units
+from talkies.cli.evaluate_fit import fit_arms, fit_gestures, fit_speech, fit_sync, fit_units
 from talkies.cli.evaluate_prepare import EXAMPLES, prepare
 from talkies.cli.report import Report
 from talkies.domain.errors import InputError, MissingDependencyError
@@ -238,6 +238,7 @@ _FITS: dict[str, Callable[..., None]] = {
     "sync": fit_sync,
     "units": fit_units,
     "gestures": fit_gestures,
+    "arms": fit_arms,
 }
 for verb, action in _FITS.items():
     app.command(name=f"fit-{verb}", hidden=True)(action)

@@ -54,3 +54,13 @@ def fit_gestures(recipe: Recipe, out: Out = None) -> None:
 
     for name, value in fit(read_recipe(GesturesRecipe, recipe), out, typer.echo).items():
         typer.echo(f"{name}: {value:.4g}")
+
+
+def fit_arms(recipe: Recipe, out: Out = None) -> None:
+    """Fit arm gestures to the stage, and say how well they are told on others; goes on where it stopped."""
+    from talkies.evaluation.fitting.arms import ArmsRecipe
+    from talkies.evaluation.fitting.arms import fit_arms as fit
+    from talkies.training.config import read_recipe
+
+    for name, value in fit(read_recipe(ArmsRecipe, recipe), out, typer.echo).items():
+        typer.echo(f"{name}: {value:.4g}")

@@ -54,11 +54,16 @@ def head_motion(eyes: NDArray[Any], nose: NDArray[Any], mouth: NDArray[Any]) -> 
     return np.asarray((values - values[:_REST].mean(0)) / _SPREAD, np.float32)
 
 
-def of_track(face: FaceTrack) -> Array:
-    """`head_motion` of a face that was followed through a video."""
+def mesh_features(face: FaceTrack) -> tuple[Array, Array, Array]:
+    """Eyes `[F, 2, 2]`, nose `[F, 2]` and corners of the mouth `[F, 2, 2]` of a face that was followed, pixels."""
     points = face.points
     eyes = np.stack([points[:, pair].mean(1) for pair in _MESH_EYES], axis=1)
-    return head_motion(eyes, points[:, _MESH_NOSE], points[:, _MESH_MOUTH])
+    return eyes, points[:, _MESH_NOSE], points[:, _MESH_MOUTH]
+
+
+def of_track(face: FaceTrack) -> Array:
+    """`head_motion` of a face that was followed through a video."""
+    return head_motion(*mesh_features(face))
 
 
 def of_labels(points: NDArray[Any]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from talkies.domain.errors import InputError
@@ -39,6 +40,7 @@ class Metric:
         needs: Of the sample, in words. weights: It looks through, and their licence; "" for none.
         measure: Values by column name, NaN where a number has no meaning for this sample.
         missing: Why it cannot be computed on this machine and how to mend that, or "".
+        brought: The file of weights that the user brought, if there is one: its checksum is noted beside results.
         source: Where it is described.
     """
 
@@ -48,6 +50,7 @@ class Metric:
     measure: Callable[[Observation], Mapping[str, float]]
     weights: str = ""
     missing: Callable[[], str] = lambda: ""
+    brought: Callable[[], Path | None] = lambda: None
     source: str = ""
 
 

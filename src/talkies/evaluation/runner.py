@@ -24,6 +24,7 @@ from talkies.evaluation.sample import Observation, Person, Sample
 from talkies.evaluation.set_metric import Features, SetMetric
 from talkies.evaluation.statistics import SEED
 from talkies.evaluation.sync import CurveScorer, bind
+from talkies.evaluation.weights import checksum
 from talkies.version import __version__ as VERSION
 
 #: Said wherever lips are judged by their voice alone.
@@ -237,6 +238,11 @@ def as_results(
     }
     computed: list[Metric | SetMetric] = [*metrics, *of_sets]
     missing = [f"{metric.name}: {reason}" for metric in computed if (reason := metric.missing())]
+    missing += [
+        f"{metric.name} looked through {path.name}, SHA-256 {checksum(path)}."
+        for metric in computed
+        if (path := metric.brought()) is not None
+    ]
     if any(person.get("against") == "voice" for row in rows for person in row.people):
         missing.append(DOMAIN_NOTE)
         if any(metric is STAGE_SYNC for metric in metrics):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ class SetMetric:
         name: On the command line. column: What it gives. needs: Of a sample, in words.
         features: `[n, D]` of one video, n at least 1. weights: What it looks through.
         missing: Why it cannot be computed here and how to mend that, or "". source: Where it is described.
+        brought: The file of weights that the user brought, if there is one.
     """
 
     name: str
@@ -32,6 +34,7 @@ class SetMetric:
     features: Callable[[Observation], Features]
     weights: str = ""
     missing: Callable[[], str] = lambda: ""
+    brought: Callable[[], Path | None] = lambda: None
     source: str = ""
 
     @property

@@ -73,7 +73,7 @@ def weights_folder() -> Path:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256, printed beside every number a network gave."""
+    """SHA-256, noted beside results that brought weights gave."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -102,7 +102,7 @@ def judge(network: HeadGestures, motions: NDArray[np.float32], labels: NDArray[n
     which one is found."""
     network.eval()
     probabilities = network(torch.from_numpy(motions)).softmax(-1).numpy()
-    found = [find_gestures(values) for values in probabilities]
+    found = [find_gestures(values, NAMES) for values in probabilities]
     truth = [set(row[row > 0].tolist()) for row in labels]
     seen = [{1 + NAMES.index(gesture.name) for gesture in gestures} for gestures in found]
     rates: dict[str, float] = {}

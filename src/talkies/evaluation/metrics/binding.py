@@ -45,5 +45,6 @@ BINDING = Metric(
     ),
     needs="people with voices of their own",
     measure=measure,
-    weights="MediaPipe Face Mesh (Apache-2.0), included",
+    weights="MediaPipe Face Mesh, speech filter fitted to the stage (both Apache-2.0), included",
+    source="arXiv 1907.06724 (mesh); the rest is defined in docs/evaluation.md",
 )

@@ -50,6 +50,6 @@ DRIFT = Metric(
         Column("sharpness at end", "one", "", "the same in the last second"),
         Column("motion energy", "none", "grey levels", "mean change from frame to frame"),
     ),
-    needs="a video",
+    needs="a video; the reference picture, else its first frame",
     measure=measure,
 )

@@ -50,5 +50,6 @@ FID = SetMetric(
     features=features,
     weights="Inception of 2015-12-05 (Apache-2.0), brought by the user",
     missing=INCEPTION.missing,
+    brought=INCEPTION.find,
     source="Heusel et al., NeurIPS 2017",
 )

@@ -114,5 +114,6 @@ SYNC = Metric(
     measure=measure,
     weights="SyncNet v2 (MIT), brought by the user",
     missing=SYNCNET.missing,
+    brought=SYNCNET.find,
     source="Chung and Zisserman, ACCV 2016 workshops",
 )
