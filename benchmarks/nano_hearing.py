@@ -1,6 +1,6 @@
 """Where on the way from voice to lips something is lost: speech features, audio tokens, first guess, finished film.
 
-    python benchmarks/nano_hearing.py RUN/export CACHE TEST_CACHE --codec MODEL/vae [--fit 400] [--clips 60] [--films 16]
+    python benchmarks/nano_hearing.py RUN/export CACHE TEST_CACHE --codec MODEL/vae [--fit 400] [--films 16]
 
 Of clips of two, r of the lips' opening with the truth, speakers only: by ridge regression from the windows of speech
 features that belong to a latent frame, and from the audio adapter's tokens, fitted to clips of CACHE; then as the
