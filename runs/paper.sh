@@ -7,11 +7,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-runs/out}; share=${SHARE:-0/1}; talkies=.venv/bin/talkies
 here=(--set "data.train=[$out/cache]" --set "data.validation=[$out/cache-test]" --set machine.processes=1
-  --set data.latent_frames=6 --set every.validation=60)
+  --set data.latent_frames=6 --set every.validation=60
+  --set "objective.channel_weights=[[0, 8, 3.0], [40, 42, 0.2], [42, 64, 0.1]]")
 mkdir -p "$out/paper"
 
 [ -d "$out/paper/base/export" ] || $talkies train runs/recipes/transformer.yaml --out "$out/paper/base" "${here[@]}" \
-  --set condition.image_to_video=0.96 --set limits.hours=null --set limits.steps="${BASE_STEPS:-300}" \
+  --set "model.config.unseen_channels=[]" --set condition.image_to_video=0.96 --set limits.hours=null --set limits.steps="${BASE_STEPS:-300}" \
   --set text_encoder.path="$out/words"
 
 number=0
