@@ -127,6 +127,52 @@ def test_a_persons_cue_is_read_by_their_part_of_the_picture(pipeline: MultiTalkP
         run(Cue("She nods.", 0, 1, 2))
 
 
+def test_everybody_reads_their_own_words_wherever_they_are_listed(
+    pipeline: MultiTalkPipeline, picture: Image.Image
+) -> None:
+    prompt = "Two people talk. The person on the left nods. The person on the right waves."
+
+    def run(own_words: bool, *cues: Cue, masks: object = None, prompt: str = prompt) -> np.ndarray:
+        return pipeline(
+            picture, [voice(0.2), voice(0.2, 1)], prompt, person_masks=masks or stripes(2), cues=cues, output_type="np",
+            generator=cpu_generator(0), settings=pipeline.defaults.replace({"own_words": own_words}),
+        ).frames  # fmt: skip
+
+    told = [Cue("The person on the left nods.", 0, 9, 0), Cue("The person on the right waves.", 0, 9, 1)]
+    people_alone = "Two people talk."
+    settings = pipeline.defaults.replace({"own_words": True})
+    request = GenerationRequest(
+        picture, [voice(0.2), voice(0.2, 1)], prompt=prompt, person_masks=stripes(2)[::-1], size=FrameSize(64, 64),
+        cues=[Cue("He smiles.", 0, 1, 0)], settings=settings,
+    )  # fmt: skip
+    conditions = pipeline.encode_conditions(
+        request, pipeline.plan(request), settings, torch.zeros(1, 3, 64, 64), (2, 2)
+    )
+    directed, masks = conditions.directed[0], conditions.masks
+    assert directed.regions is not None and masks is not None and torch.equal(directed.regions, masks)
+    texts = [
+        f"{people_alone} {told[1].text} He smiles.",
+        f"{people_alone} {told[0].text}",
+        prompt,
+    ]  # the first is right
+    torch.testing.assert_close(directed.prompts[0], pipeline.encode_prompt(texts, settings.max_sequence_length))
+    assert np.abs(run(True) - run(False)).max() > 1e-6
+    assert np.array_equal(run(True, prompt=people_alone), run(False, prompt=people_alone))
+
+
+def test_clean_latents_can_be_kept_within_limits(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
+    def run(**settings: object) -> np.ndarray:
+        return pipeline(
+            picture, [voice(0.4)], PROMPT, generator=cpu_generator(0), output_type="np",
+            settings=pipeline.defaults.replace({"prediction": "sample", **settings}),
+        ).frames  # fmt: skip
+
+    wide, narrow = run(), run(clip_sample=[[0, 4, 0.01]])
+    assert np.array_equal(wide, run(clip_sample=[[0, 4, 1e6]])) and np.abs(wide - narrow).max() > 1e-6
+    with pytest.raises(InputError, match="clip_sample"):
+        pipeline.defaults.replace({"clip_sample": "much"})
+
+
 def test_everything_given_matters(pipeline: MultiTalkPipeline, picture: Image.Image) -> None:
     def run(**changes: object) -> np.ndarray:
         arguments = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import UMT5Config, UMT5EncoderModel
 
 from talkies.domain.errors import InputError
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.training.batches import (
     Batch,
     BatchBuilder,
@@ -18,11 +20,13 @@ from talkies.training.batches import (
     ShuffledCache,
     collate,
     draw_sigmas,
+    drop_text,
     generator,
 )
 from talkies.training.config import ConditionSection, PrefixSection, TimestepSection
-from talkies.training.shards import LatentCache
-from training_cases import CHANNELS, CONTEXT, REFERENCE, make_sample
+from talkies.training.shards import CacheWriter, LatentCache
+from talkies.training.system import TrainingSystem
+from training_cases import CHANNELS, CONTEXT, REFERENCE, make_sample, model_config, text_encoder_config
 
 
 @pytest.fixture
@@ -84,6 +88,53 @@ def test_the_input_is_noisy_mask_known_reference(source: ShuffledCache) -> None:
     assert mask[:, :, :2].eq(1).all() and mask[:, :, 2:].eq(0).all()
     assert torch.equal(known[:, :, :2], batch.latents[:, :, :2]) and known[:, :, 2:].eq(0).all()
     assert batch.condition is not None and torch.equal(reference, batch.condition)
+
+
+def test_given_frames_are_disturbed_and_latents_kept_within_limits(source: ShuffledCache) -> None:
+    prefix = {"probability": 1.0, "latent_frames": [2], "scale": 0.3}
+    build = builder(source, drop_text_and_audio=0, prefix=prefix)
+    batches = [build.build([0, 1], draw) for draw in range(8)]
+    for batch in batches:
+        shares = batch.known[:, :, :2] / batch.latents[:, :, :2]
+        each = shares[:, :1, :1, :1, :1]
+        assert torch.allclose(shares, each.expand_as(shares), rtol=1e-3) and (each - 1).abs().max() <= 0.3
+    assert len({float(batch.known[0, 0, 0, 0, 0] / batch.latents[0, 0, 0, 0, 0]) for batch in batches}) > 4
+    limited = BatchBuilder(
+        source, window=5, condition=ConditionSection(), timesteps=TimestepSection(), latent_frames=None, seed=3,
+        limits=[(1, 3, 0.05)],
+    )  # fmt: skip
+    whole, kept = builder(source).build([0, 1], 0).latents, limited.build([0, 1], 0).latents
+    assert torch.equal(kept[:, 1:3], whole[:, 1:3].clamp(-0.05, 0.05))
+    assert torch.equal(kept[:, [0, 3]], whole[:, [0, 3]]) and not torch.equal(kept, whole)
+
+
+def test_every_region_may_read_its_own(tmp_path: Path) -> None:
+    """Prompts by person, dropped for all of them at once; one of another number of regions is refused."""
+    sample = make_sample(0, ids=True)
+    assert sample.prompt_ids is not None and not sample.reads_by_region
+    own = replace(sample, prompt_ids=torch.stack([sample.prompt_ids + k for k in range(3)]))
+    own.check(CONTEXT)
+    with pytest.raises(InputError, match="prompt_ids has shape"):
+        replace(own, prompt_ids=own.prompt_ids[:2]).check(CONTEXT)
+    with CacheWriter(tmp_path / "own", context=CONTEXT, null_prompt=torch.tensor([1, 0, 0, 0])) as writer:
+        for _ in range(2):
+            writer.add(own)
+    batch = builder(ShuffledCache(LatentCache((tmp_path / "own",))), drop_text_and_audio=0, drop_text=0).build(
+        [0, 1], 0
+    )
+    assert torch.equal(batch.prompt[0], own.prompt_ids) and torch.equal(batch.text_masks, batch.person_masks)
+    dropped = drop_text(batch, torch.tensor([True, False]), torch.tensor([1, 0, 0, 0]))
+    assert (dropped.prompt[0] == torch.tensor([1, 0, 0, 0])).all() and torch.equal(dropped.prompt[1], own.prompt_ids)
+    network = TrainingSystem(
+        MultiTalkTransformer3DModel(**model_config()), UMT5EncoderModel(UMT5Config(**text_encoder_config()))
+    ).eval()
+    torch.nn.init.normal_(network.transformer.proj_out.weight)
+    with torch.no_grad():
+        read = network(batch)
+        same = network(replace(batch, prompt=batch.prompt[:, :1].expand(-1, 3, -1)))
+        plain = network(replace(batch, prompt=batch.prompt[:, 0], text_masks=None))
+    torch.testing.assert_close(same, plain)
+    assert (read - plain).abs().max() > 1e-4
 
 
 def test_audio_windows_reach_past_the_clip(source: ShuffledCache) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from talkies.domain.errors import InputError
 from talkies.pipelines.inputs import GenerationPlan, GenerationRequest, listen, load_masks
 from talkies.pipelines.prediction import Conditions, Directed
-from talkies.pipelines.prompts import clean_prompt, segment_texts
+from talkies.pipelines.prompts import apart, clean_prompt, segment_texts
 from talkies.pipelines.settings import GenerationSettings
 
 
@@ -61,8 +61,11 @@ class ConditionEncoding:
     def _directed(
         self, request: GenerationRequest, plan: GenerationPlan, settings: GenerationSettings, masks: Tensor | None
     ) -> dict[int, Directed]:
-        """Prompts of segments in which something else is to happen, on the CPU; ``masks [B, P + 1, h, w]``."""
-        if not request.cues:
+        """Prompts of segments in which not everybody reads the prompt alone, on the CPU; ``masks [B, P + 1, h, w]``."""
+        own: dict[int, tuple[str, ...]] = {}
+        if settings.own_words and masks is not None and request.prompt is not None and request.prompt_embeds is None:
+            own = apart(request.prompt, _from_left(masks))
+        if not request.cues and not own:
             return {}
         if request.prompt is None:
             raise InputError("Cues join a prompt in words, but there are only embeddings.", "Give prompt, too.")
@@ -78,7 +81,8 @@ class ConditionEncoding:
             return known[words]
 
         found = {}
-        for index, texts in segment_texts(request.prompt, request.cues, plan.segments.segments, plan.people).items():
+        segments = plan.segments.segments
+        for index, texts in segment_texts(request.prompt, request.cues, segments, plan.people, own).items():
             everybody = encoded(texts.everybody)
             if not texts.own or masks is None:
                 found[index] = Directed(everybody)
@@ -154,3 +158,10 @@ class ConditionEncoding:
         missing = [part for part in parts if getattr(self, part) is None]
         if missing:
             raise InputError(f"This pipeline has no {' and no '.join(missing)}.", "Load them, or pass embeddings.")
+
+
+def _from_left(masks: Tensor) -> list[int]:
+    """The people of ``masks [B, P + 1, h, w]`` as they stand from left to right in the first picture."""
+    across = masks[0, :-1].float().sum(dim=1)  # [P, w]
+    centre = (across * torch.arange(across.shape[1], device=across.device)).sum(1) / across.sum(1).clamp(min=1)
+    return [int(person) for person in centre.argsort(stable=True)]

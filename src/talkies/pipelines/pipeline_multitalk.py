@@ -41,7 +41,7 @@ from talkies.pipelines.inputs import (
 from talkies.pipelines.official import official_parts
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
 from talkies.pipelines.prediction import SegmentPredictor
-from talkies.pipelines.prompts import network_calls
+from talkies.pipelines.prompts import cues_during, network_calls
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.rollout import HandOver, RenderedSegment, Rollout
 from talkies.sampling.rollout_state import RolloutState, RolloutStore, generator_states, restored_generators
@@ -330,7 +330,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                 return plan.sampling.solver()
             return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
 
-        plain, own = plan.sampling.guider(), settings.cue_sampling(plan.size).guider()
+        plain, cued = plan.sampling.guider(), settings.cue_sampling(plan.size).guider()
         levels = make_solver().levels
         steps, segments = len(levels) - 1, len(plan.segments.segments)
         with self.progress_bar(total=steps * segments) as bar:
@@ -354,9 +354,10 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                     conditions,
                     settings.prediction,
                     self.encode_image if settings.image_tokens == "previous" else None,
+                    settings.clip_sample,
                 ),
                 make_solver,
-                [own if k in conditions.directed else plain for k in range(segments)],
+                [cued if cues_during(segment, request.cues) else plain for segment in plan.segments.segments],
                 generators,
                 settings.rollout(),
                 step_done,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from talkies.models.audio_encoder import FeatureTrack
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, window_audio
 from talkies.runtime.diffusers_hooks import reset_cache
-from talkies.sampling.denoise import Predict
+from talkies.sampling.denoise import Predict, clip_sample
 from talkies.sampling.guidance import Branch
 from talkies.sampling.rollout import Condition, HandOver
 from talkies.sampling.schedule import NOISE_RANGE
@@ -61,6 +61,7 @@ class SegmentPredictor:
         transformer: The network.
         conditions: The run's.
         prediction: What the network's output means.
+        limits: Of clean latents, if it means those (`clip_sample`).
         encode_last_frame: Gives the image tokens of a frame ``[B, 3, H, W]``; None keeps the reference's throughout.
     """
 
@@ -68,6 +69,7 @@ class SegmentPredictor:
     conditions: Conditions
     prediction: Literal["velocity", "sample"]
     encode_last_frame: Callable[[Tensor], Tensor] | None
+    limits: Sequence[tuple[int, int, float]] = ()
 
     def __call__(self, segment: Segment, condition: Condition, before: HandOver | None) -> Predict:
         """``predict(branch, latents [B, z, T, h, w], timestep [B]) -> velocity`` for one segment."""
@@ -98,6 +100,7 @@ class SegmentPredictor:
                 )[0].float()
             if self.prediction == "velocity":
                 return output
+            output = clip_sample(output, self.limits)
             return (latents - output) * (NOISE_RANGE / timestep).view(-1, 1, 1, 1, 1)
 
         return predict

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from talkies.domain.clip import FPS, FrameSize
 from talkies.domain.directions import Cue, with_cues
+from talkies.domain.own_words import own_words
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.segments import Segment
 
@@ -47,29 +48,52 @@ def network_calls(
     return tuple(own if cues_during(segment, cues) else plain for segment in segments)
 
 
+def apart(prompt: str | Sequence[str], places: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """What each person reads of a prompt that tells of several (`own_words`); nothing where all read all of it.
+
+    Args:
+        prompt: One text, or one per sample.
+        places: The people from left to right.
+
+    Returns:
+        By person; one text per sample.
+    """
+    texts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    by_place = [own_words(text, len(places)) for text in texts]
+    own = {person: tuple(words[place] for words in by_place) for place, person in enumerate(places)}
+    return own if any(words != texts for words in own.values()) else {}
+
+
 def segment_texts(
-    prompt: str | Sequence[str], cues: Iterable[Cue], segments: Iterable[Segment], people: int
+    prompt: str | Sequence[str],
+    cues: Iterable[Cue],
+    segments: Iterable[Segment],
+    people: int,
+    own: Mapping[int, tuple[str, ...]] | None = None,
 ) -> dict[int, SegmentTexts]:
-    """Prompts of the segments in which something else is to happen than everywhere.
+    """Prompts of the segments in which not everybody reads the prompt and nothing else.
 
     Args:
         prompt: One text, or one per sample.
         cues: What happens when.
         segments: Of the video.
         people: With one person, everything is for everybody.
+        own: Instead of the prompt, by person, as of `apart`.
 
     Returns:
         By the segment's index.
     """
-    texts, cues, found = (prompt,) if isinstance(prompt, str) else tuple(prompt), list(cues), {}
+    texts, cues, own, found = (prompt,) if isinstance(prompt, str) else tuple(prompt), list(cues), own or {}, {}
     for segment in segments:
         on = cues_during(segment, cues)
-        owners = {cue.person for cue in on if cue.person is not None and people > 1}
+        addressed = {cue.person for cue in on if cue.person is not None and people > 1}
 
-        def told(person: int | None, on: list[Cue] = on, owners: set[int] = owners) -> tuple[str, ...]:
-            heard = [cue for cue in on if cue.person not in owners or cue.person == person]
-            return tuple(with_cues(text, heard) for text in texts)
+        def told(person: int | None, on: list[Cue] = on, addressed: set[int] = addressed) -> tuple[str, ...]:
+            heard = [cue for cue in on if cue.person not in addressed or cue.person == person]
+            mine = texts if person is None else own.get(person, texts)
+            return tuple(with_cues(text, heard) if heard else text for text in mine)
 
-        if on:
+        owners = addressed | set(own)
+        if on or own:
             found[segment.index] = SegmentTexts(told(None), {person: told(person) for person in sorted(owners)})
     return found

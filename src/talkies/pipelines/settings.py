@@ -41,7 +41,10 @@ class GenerationSettings:
         audio_guidance_scale: Guidance by the audio, 1 = none.
         projected_guidance: APG instead of plain guidance.
         negative_prompt: What guidance by the prompt leads away from.
+        own_words: Of a prompt that tells of several people, everybody's part of the picture reads what is said of them
+            and of nobody in particular (``talkies.domain.own_words``); for networks trained so.
         prediction: What the network's output means: "velocity", or "sample" for clean latents.
+        clip_sample: With "sample", (first channel, one past the last, limit): clean latents beyond it are cut off.
         max_sequence_length: Text tokens; longer prompts are cut.
         size: A table of the authors' ("multitalk-480", "multitalk-720"), "WIDTHxHEIGHT", or a number of pixels to keep
             the picture's shape with, in all (61440) or for each person ("30720 each": faces keep their size).
@@ -59,7 +62,9 @@ class GenerationSettings:
     audio_guidance_scale: float = 4.0
     projected_guidance: bool = False
     negative_prompt: str = NEGATIVE_PROMPT
+    own_words: bool = False
     prediction: Literal["velocity", "sample"] = "velocity"
+    clip_sample: tuple[tuple[int, int, float], ...] = ()
     max_sequence_length: Annotated[int, Field(ge=1, le=8192)] = 512
     size: str | int = "multitalk-480"
     segment_frames: int = 81

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -57,3 +57,14 @@ def denoise(
         if after_step is not None:
             latents = after_step(index, latents)
     return latents
+
+
+def clip_sample(latents: torch.Tensor, limits: Sequence[tuple[int, int, float]]) -> torch.Tensor:
+    """Latents `[B, z, T, h, w]` with (first channel, one past the last, limit) kept to [-limit, limit]."""
+    if not limits:
+        return latents
+    most = latents.new_full((latents.shape[1],), torch.inf)
+    for first, stop, limit in limits:
+        most[first:stop] = limit
+    most = most.view(-1, 1, 1, 1)
+    return latents.clamp(-most, most)

@@ -11,7 +11,7 @@ import hashlib
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from talkies.domain.errors import InputError
 from talkies.models.transformer_multitalk import window_audio
+from talkies.sampling.denoise import clip_sample
 from talkies.training.config import ConditionSection, TimestepSection
 from talkies.training.shards import FRAMES_PER_LATENT, CachedSample, LatentCache
 
@@ -125,10 +126,12 @@ class Batch:
         known_mask: 1 in given latent frames, `[B, T]`.
         weight: Loss weight of each cell `[B, T, h, w]`, at least 1.
         loss_weight: Factor on each sample's loss `[B]`.
-        prompt: Embeddings `[B, L, D]`, or ids `[B, L]` for a text encoder in training.
+        prompt: Embeddings `[B, L, D]`, or ids `[B, L]` for a text encoder in training; `[B, P + 1, L, D]` or
+            `[B, P + 1, L]` where every region reads its own.
         condition: Reference features `[B, c, T, h, w]`, or None.
         audio: Windows `[B, P, F, W, S, C]`; `[B, 1, F, W, S, C]` zeros where audio is dropped.
         person_masks: `[B, P + 1, h, w]`, None where audio is dropped.
+        text_masks: `[B, P + 1, h, w]`, None where all regions read the same.
         image_embeds: `[B, L, D]`, or None.
     """
 
@@ -143,6 +146,7 @@ class Batch:
     condition: Tensor | None
     audio: Tensor
     person_masks: Tensor | None
+    text_masks: Tensor | None
     image_embeds: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
@@ -221,6 +225,8 @@ def collate(samples: list[CachedSample], context: int, window: int, latent_frame
     assert prompt is not None  # the writer asks for one of the two  # noqa: S101
     image_embeds = stack("image_embeds")
     known_mask = torch.zeros(B, T)
+    person_masks = stack("person_masks").float()  # type: ignore[union-attr]
+    by_region = samples[0].reads_by_region
     return give_frames(
         Batch(
             latents=latents,
@@ -233,23 +239,27 @@ def collate(samples: list[CachedSample], context: int, window: int, latent_frame
             prompt=prompt if prompt.dtype == torch.int64 else prompt.float(),
             condition=condition,
             audio=audio,
-            person_masks=stack("person_masks").float(),  # type: ignore[union-attr]
+            person_masks=person_masks,
+            text_masks=person_masks if by_region else None,
             image_embeds=None if image_embeds is None else image_embeds.float(),
         ),
         torch.ones(B, dtype=torch.int64),
     )
 
 
-def give_frames(batch: Batch, counts: Tensor, disturbance: Tensor | None = None) -> Batch:
+def give_frames(batch: Batch, counts: Tensor, disturbance: Tensor | None = None, scale: Tensor | None = None) -> Batch:
     """Marks the first `counts[b]` latent frames as known and copies their clean latents into `known`.
 
     Args:
         batch: A batch.
         counts: `[B]`, at least 1.
         disturbance: `[B, z, T, h, w]` added to given frames after the first, or None.
+        scale: `[B]`, by which given frames are multiplied where more than one is given, or None.
     """
     given = torch.arange(batch.latents.shape[2])[None] < counts[:, None]  # [B, T]
     clean = batch.latents
+    if scale is not None:
+        clean = clean * torch.where(counts > 1, scale, 1.0).view(-1, 1, 1, 1, 1)
     if disturbance is not None:
         clean = torch.cat([clean[:, :, :1], (clean + disturbance)[:, :, 1:]], dim=2)
     known = torch.where(given[:, None, :, None, None], clean, batch.known)
@@ -262,8 +272,8 @@ def drop_audio(batch: Batch) -> Batch:
 
 
 def drop_text(batch: Batch, dropped: Tensor, null_prompt: Tensor) -> Batch:
-    """Gives the empty prompt `[L, D]` or `[L]` to the samples marked in `dropped [B]`."""
-    if null_prompt.shape != batch.prompt.shape[1:]:
+    """Gives the empty prompt `[L, D]` or `[L]` to all regions of the samples marked in `dropped [B]`."""
+    if null_prompt.shape != batch.prompt.shape[batch.prompt.ndim - null_prompt.ndim :]:
         raise InputError(
             f"The empty prompt has shape {list(null_prompt.shape)}, prompts have {list(batch.prompt.shape[1:])}.",
             "Pad all prompts of a cache to one length.",
@@ -281,6 +291,7 @@ class BatchBuilder:
         condition: Tasks and dropout.
         timesteps: Noise levels.
         latent_frames: Cut to this many latent frames, or None.
+        limits: Of the latents, as `clip_sample` takes them.
         seed: The run's seed.
     """
 
@@ -292,6 +303,7 @@ class BatchBuilder:
         condition: ConditionSection,
         timesteps: TimestepSection,
         latent_frames: int | None,
+        limits: Sequence[tuple[int, int, float]] = (),
         seed: int,
     ) -> None:
         self._source = source
@@ -299,6 +311,7 @@ class BatchBuilder:
         self._condition = condition
         self._timesteps = timesteps
         self._latent_frames = latent_frames
+        self._limits = limits
         self._seed = seed
 
     def build(self, numbers: list[int], draw: int, rank: int = 0, world: int = 1) -> Batch:
@@ -322,16 +335,19 @@ class BatchBuilder:
         batch = collate(samples, self._source.context, self._window, self._latent_frames)
         shape = batch.latents.shape[1:]
         noise = [torch.randn(shape, generator=generator(self._seed, "noise", draw, slot)) for slot in mine.tolist()]
-        batch = replace(batch, noise=torch.stack(noise), sigma=sigma[mine])
-        disturbance = None
+        latents = clip_sample(batch.latents, self._limits)
+        batch = replace(batch, latents=latents, noise=torch.stack(noise), sigma=sigma[mine])
+        disturbance, scale = None, None
         if prefix.noise:
             level = prefix.noise * torch.rand(size, generator=random)[mine].view(-1, 1, 1, 1, 1)
             extra = [
                 torch.randn(shape, generator=generator(self._seed, "prefix", draw, slot)) for slot in mine.tolist()
             ]
             disturbance = level * torch.stack(extra)
+        if prefix.scale:
+            scale = 1 + prefix.scale * (2 * torch.rand(size, generator=random)[mine] - 1)
         # at least one frame stays to be generated
-        batch = give_frames(batch, counts[mine].clamp(max=batch.latents.shape[2] - 1), disturbance)
+        batch = give_frames(batch, counts[mine].clamp(max=batch.latents.shape[2] - 1), disturbance, scale)
         if task < self._condition.drop_text_and_audio:
             return drop_text(drop_audio(batch), torch.ones(len(samples), dtype=torch.bool), self._source.null_prompt)
         if task < self._condition.drop_text_and_audio + self._condition.image_to_video:

@@ -40,6 +40,8 @@ class DataSection(_Section):
         accumulation: Forward passes per optimiser step.
         validation_samples: Samples of the probe, at most.
         latent_frames: Train on the first this many latent frames of each sample (progressive length); all if null.
+        clip_sample: (first channel, one past the last, limit): latents beyond it are cut off. A few wild values of a
+            measured flow outweigh all others in a squared error.
         prefetch: Batches prepared ahead by a background thread.
     """
 
@@ -50,6 +52,7 @@ class DataSection(_Section):
     accumulation: Count = 1
     validation_samples: Count = 24
     latent_frames: Annotated[int, Field(ge=2)] | None = None
+    clip_sample: tuple[tuple[int, int, Positive], ...] = ()
     prefetch: Annotated[int, Field(ge=1, le=64)] = 4
 
 
@@ -174,13 +177,15 @@ class ObjectiveSection(_Section):
 class PrefixSection(_Section):
     """Long video: with `probability`, the first k latent frames are given clean, k drawn from `latent_frames`.
 
-    Otherwise only the first latent frame (the reference picture) is given. `noise` is the largest standard deviation
-    of noise added to given frames after the first, against drift when the model continues its own output.
+    Otherwise only the first latent frame (the reference picture) is given. Against drift, when the model continues its
+    own output: `noise` is the largest standard deviation of noise added to given frames after the first; `scale` the
+    largest share by which all of them are exaggerated or understated together, as a film that strayed would be.
     """
 
     probability: Probability = 0.0
     latent_frames: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (2, 3)
     noise: Annotated[float, Field(ge=0.0)] = 0.0
+    scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
 class ConditionSection(_Section):

@@ -204,7 +204,7 @@ def side_by_side(
         starts: Of every panel one of `STARTS`: the clip's first frame is video frame `4 * start` of its track.
         latent_frames: T of the clip; the tracks must reach that far.
         context: Frames of audio context.
-        prompt_ids: Token ids `[L]`.
+        prompt_ids: Token ids `[L]`, or `[P + 1, L]` for each panel's and then the background's.
     """
     frames = FRAMES * (latent_frames - 1) + 1 + 2 * context
     width = panels[0].mask.shape[1]

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
+from talkies.domain.own_words import own_words
 from talkies.domain.performer import Performer
 from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
@@ -247,7 +248,11 @@ def write_round(
             prompt = PROMPTS[len(chosen)][int(rng.integers(len(PROMPTS[len(chosen)])))]
         else:
             prompt = describe(parts, rng)
-        writer.add(side_by_side(chosen, starts, recipe.latent_frames, recipe.context, ids(prompt)))
+        prompts = ids(prompt)
+        if len(chosen) > 1:
+            own = own_words(prompt, len(chosen))
+            prompts = torch.stack([*(ids(text) for text in own), prompts])
+        writer.add(side_by_side(chosen, starts, recipe.latent_frames, recipe.context, prompts))
 
 
 def prepare_share(recipe: PrepareRecipe, share: str, say: Callable[[str], None] = print) -> None:

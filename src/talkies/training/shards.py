@@ -36,8 +36,8 @@ _EXPECTED_DIMS = {
     "condition": (3, 4),
     "known": (4,),
     "weight": (3,),
-    "prompt_embeds": (2,),
-    "prompt_ids": (1,),
+    "prompt_embeds": (2, 3),
+    "prompt_ids": (1, 2),
     "image_embeds": (2,),
 }
 
@@ -56,8 +56,9 @@ class CachedSample:
         known: Known latents `[z, T, h, w]` outside the given frames (Wan encodes the reference followed by grey
             frames); zeros if None.
         weight: Loss weight of each cell `[T, h, w]`, at least 1, more on lips and faces.
-        prompt_embeds: Text encoder's output `[L, D]`, or
-        prompt_ids: token ids `[L]`, padded with 0, when the text encoder is trained too.
+        prompt_embeds: Text encoder's output `[L, D]`; or `[P + 1, L, D]`, what each person's part of the picture reads,
+            then the background's. Or
+        prompt_ids: token ids `[L]` or `[P + 1, L]`, padded with 0, when the text encoder is trained too.
         image_embeds: Image tokens `[L, D]` for models that take them.
         loss_weight: Factor on this sample's loss.
     """
@@ -79,6 +80,13 @@ class CachedSample:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
+    @property
+    def reads_by_region(self) -> bool:
+        """Whether every person's part of the picture has a prompt of its own."""
+        if self.prompt_ids is not None:
+            return self.prompt_ids.ndim == _EXPECTED_DIMS["prompt_ids"][1]
+        return self.prompt_embeds is not None and self.prompt_embeds.ndim == _EXPECTED_DIMS["prompt_embeds"][1]
+
     def check(self, context: int) -> None:
         """Raises InputError where shapes contradict each other."""
         tensors = self.tensors()
@@ -93,6 +101,9 @@ class CachedSample:
         if self.condition is not None:
             expected["condition"] = (self.condition.shape[0], *self.latents.shape[5 - self.condition.ndim :])
         expected["person_masks"] = (self.person_masks.shape[0], height, width)
+        for name in _PROMPT_FIELDS:
+            if name in tensors and tensors[name].ndim == _EXPECTED_DIMS[name][1]:
+                expected[name] = (self.person_masks.shape[0], *tensors[name].shape[1:])
         if self.audio is not None:
             steps = FRAMES_PER_LATENT * (frames - 1) + 1 + 2 * context
             expected["audio"] = (self.person_masks.shape[0] - 1, steps, *self.audio.shape[2:])

@@ -51,13 +51,16 @@ class TrainingSystem(nn.Module):
             encoder_hidden_states_image=batch.image_embeds,
             audio_hidden_states=batch.audio if audio is None else audio,
             person_masks=batch.person_masks,
+            text_masks=batch.text_masks,
             return_dict=False,
         )[0]
 
     def embed_prompt(self, prompt: Tensor) -> Tensor:
-        """Embeddings `[B, L, D]`; of token ids `[B, L]` by the text encoder, zero behind the text as Wan's pipeline."""
+        """Embeddings `[..., L, D]`; of ids `[..., L]` by the text encoder, zero behind the text as Wan's pipeline."""
         if prompt.dtype != torch.int64:
             return prompt
+        if prompt.ndim > 2:
+            return self.embed_prompt(prompt.flatten(0, 1)).unflatten(0, prompt.shape[:2])
         if self.text_encoder is None:
             raise InputError("The samples hold prompt_ids, but the recipe has no `text_encoder`.")
         mask = (prompt != 0).long()

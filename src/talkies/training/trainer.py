@@ -362,6 +362,7 @@ class Trainer:
             condition=recipe.condition,
             timesteps=recipe.objective.timesteps,
             latent_frames=recipe.data.latent_frames,
+            limits=recipe.data.clip_sample,
             seed=recipe.seed,
         )
         return BatchLoader(
