@@ -9,7 +9,8 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from talkies.domain.errors import InputError
-from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, record_person_maps, window_audio
+from talkies.models.audio_adapter import window_audio
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, record_person_maps
 from tiny_multitalk import make_case, tiny_network
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from talkies.models.transformer_multitalk import AudioProjector, window_audio
+from talkies.models.audio_adapter import AudioProjector, window_audio
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 

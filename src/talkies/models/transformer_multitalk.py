@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.attention import AttentionModuleMixin
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 - tells diffusers' pipelines how to load this part
@@ -29,6 +27,8 @@ from diffusers.utils import apply_lora_scale
 from torch import nn
 
 from talkies.domain.errors import InputError
+from talkies.models.audio_adapter import AudioProjector
+from talkies.models.audio_attention import AudioAttention
 from talkies.models.audio_injection import Voices, check_audio_injection, join_heard, pick_owned, strip_owner
 from talkies.models.speaker_rope import (
     PAPER_LABELS,
@@ -43,66 +43,6 @@ from talkies.models.speaker_rope import (
     person_tokens,
     video_labels,
 )
-
-
-def window_audio(features: torch.Tensor, window: int = 5, start: int = 0, stop: int | None = None) -> torch.Tensor:
-    """Gives every frame the features of its neighbours (MultiTalk's context window).
-
-    Args:
-        features: `[..., F, S, C]`: frames, stacked encoder layers, channels.
-        window: Frames in a window; it is centred for odd numbers. Indices are clamped at the ends.
-        start: First frame wanted.
-        stop: One past the last frame wanted; may lie beyond the features, whose last frame is then repeated.
-
-    Returns:
-        `[..., stop - start, window, S, C]`.
-
-    Raises:
-        InputError: If there is no frame, or the window is not positive.
-    """
-    frames = features.shape[-3]
-    if frames == 0 or window < 1:
-        raise InputError(f"Audio features of {frames} frames cannot be cut into windows of {window}.")
-    centres = torch.arange(start, frames if stop is None else stop, device=features.device)
-    offsets = torch.arange(window, device=features.device) - window // 2
-    index = (centres[:, None] + offsets).clamp(0, frames - 1)  # [F', window]
-    return features.index_select(-3, index.flatten()).unflatten(-3, index.shape)
-
-
-class AudioProjector(nn.Module):
-    """MultiTalk's audio adapter: windows of speech features become a few tokens per person and latent frame.
-
-    Latent frame 0 covers one video frame and uses its whole window. A later latent frame covers `stride` video frames
-    and takes, of their windows: the first frame's slots up to the centre, the centre of those between, and the last
-    frame's slots from the centre on.
-    """
-
-    def __init__(
-        self, window: int, stride: int, blocks: int, channels: int, hidden_dim: int, output_dim: int, tokens: int
-    ) -> None:
-        super().__init__()
-        self.window, self.stride, self.tokens = window, stride, tokens
-        self.proj_first = nn.Linear(window * blocks * channels, hidden_dim)
-        self.proj_later = nn.Linear((window + stride - 1) * blocks * channels, hidden_dim)
-        self.proj_hidden = nn.Linear(hidden_dim, hidden_dim)
-        self.proj_out = nn.Linear(hidden_dim, tokens * output_dim)
-        self.norm = nn.LayerNorm(output_dim)
-
-    def later_slots(self, windows: torch.Tensor) -> torch.Tensor:
-        """`[..., F, window, S, C]` without frame 0 -> `[..., F / stride, window + stride - 1, S, C]`."""
-        grouped = windows.unflatten(-4, (-1, self.stride))  # [..., T-1, stride, window, S, C]
-        if self.stride == 1:
-            return grouped.squeeze(-4)
-        middle = self.window // 2
-        first, last = grouped[..., 0, : middle + 1, :, :], grouped[..., -1, middle:, :, :]
-        return torch.cat([first, grouped[..., 1:-1, middle, :, :], last], dim=-3)
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """`[B, P, stride (T-1) + 1, window, S, C]` -> `[B, P, T, A, output_dim]`."""
-        first = F.relu(self.proj_first(windows[:, :, :1].flatten(3)))  # [B, P, 1, hidden]
-        later = F.relu(self.proj_later(self.later_slots(windows[:, :, 1:]).flatten(3)))  # [B, P, T-1, hidden]
-        hidden = F.relu(self.proj_hidden(torch.cat([first, later], dim=2)))  # [B, P, T, hidden]
-        return self.norm(self.proj_out(hidden).unflatten(-1, (self.tokens, -1)))
 
 
 class MultiTalkAttnProcessor:
@@ -185,83 +125,6 @@ def _project_image(attn: WanAttention, image: torch.Tensor) -> tuple[torch.Tenso
     else:
         key, value = attn.add_k_proj(image), attn.add_v_proj(image)
     return attn.norm_added_k(key).unflatten(2, (attn.heads, -1)), value.unflatten(2, (attn.heads, -1))
-
-
-class MultiTalkAudioAttnProcessor:
-    """Audio cross-attention, frame by frame: the tokens of a frame hear only that frame's audio."""
-
-    _attention_backend = None
-    _parallel_config = None
-
-    def __call__(
-        self,
-        attn: AudioAttention,
-        hidden_states: torch.Tensor,
-        audio_hidden_states: torch.Tensor,
-        video_rotary_emb: Rotary | None = None,
-        audio_rotary_emb: Rotary | None = None,
-    ) -> torch.Tensor:
-        """Attends.
-
-        Args:
-            attn: The projections.
-            hidden_states: `[B, S, dim]`.
-            audio_hidden_states: `[B, T, P A, audio_dim]`, the people one after the other.
-            video_rotary_emb: Tables of the video tokens' labels, `[B, S, 1, D / 2]`, or None for one person.
-            audio_rotary_emb: Tables of the audio tokens' labels, `[P A, 1, D / 2]`.
-
-        Returns:
-            `[B, S, dim]`.
-        """
-        batch, frames = audio_hidden_states.shape[:2]
-        query = attn.to_q(hidden_states)
-        if attn.fused_projections:
-            key, value = attn.to_kv(audio_hidden_states).chunk(2, dim=-1)
-        else:
-            key, value = attn.to_k(audio_hidden_states), attn.to_v(audio_hidden_states)
-        query = query.unflatten(-1, (attn.heads, -1))  # [B, S, H, D]
-        key, value = key.unflatten(-1, (attn.heads, -1)), value.unflatten(-1, (attn.heads, -1))  # [B, T, P A, H, D]
-        if video_rotary_emb is not None and audio_rotary_emb is not None:
-            query, key = apply_rotary(query, *video_rotary_emb), apply_rotary(key, *audio_rotary_emb)
-        output = dispatch_attention_fn(
-            query.reshape(batch * frames, -1, *query.shape[2:]),  # [B T, R, H, D]
-            key.flatten(0, 1),  # [B T, P A, H, D]
-            value.flatten(0, 1),
-            backend=self._attention_backend,
-        )
-        output = output.reshape(batch, -1, attn.inner_dim).type_as(query)  # [B, S, H D]
-        return attn.to_out[1](attn.to_out[0](output))
-
-
-class AudioAttention(nn.Module, AttentionModuleMixin):
-    """Projections of the audio cross-attention: queries from video, keys and values from audio, no normalisation."""
-
-    _default_processor_cls = MultiTalkAudioAttnProcessor
-    _available_processors = [MultiTalkAudioAttnProcessor]  # noqa: RUF012 (diffusers' own attribute)
-    processor: Any
-    to_kv: nn.Linear  # after fuse_projections
-
-    def __init__(self, dim: int, heads: int, audio_dim: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.inner_dim = dim
-        self.use_bias = True
-        self.is_cross_attention = True  # fuse_projections would join to_q with to_k and to_v otherwise
-        self.to_q = nn.Linear(dim, dim)
-        self.to_k = nn.Linear(audio_dim, dim)
-        self.to_v = nn.Linear(audio_dim, dim)
-        self.to_out = nn.ModuleList([nn.Linear(dim, dim), nn.Dropout(0.0)])
-        self.processor = MultiTalkAudioAttnProcessor()
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        audio_hidden_states: torch.Tensor,
-        video_rotary_emb: Rotary | None = None,
-        audio_rotary_emb: Rotary | None = None,
-    ) -> torch.Tensor:
-        """See `MultiTalkAudioAttnProcessor`."""
-        return self.processor(self, hidden_states, audio_hidden_states, video_rotary_emb, audio_rotary_emb)
 
 
 class MultiTalkTransformerBlock(WanTransformerBlock):

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from talkies.models.audio_adapter import window_audio
 from talkies.models.audio_encoder import FeatureTrack
-from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, window_audio
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.runtime.diffusers_hooks import reset_cache
 from talkies.sampling.denoise import Predict, clip_sample
 from talkies.sampling.guidance import Branch

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from talkies.domain.errors import InputError
-from talkies.models.transformer_multitalk import window_audio
+from talkies.models.audio_adapter import window_audio
 from talkies.sampling.denoise import clip_sample
 from talkies.training.config import ConditionSection, TimestepSection
 from talkies.training.shards import FRAMES_PER_LATENT, CachedSample, LatentCache
