@@ -60,7 +60,7 @@ def generate(
     """Clean latents `[B, z, T, h, w]` of a batch whose first frame is given; `guidance` is that of audio, `scale` that
     of the noise."""
     nothing = torch.zeros_like(batch.prompt)
-    nothing[:, 0] = 1  # the end of the text, and padding
+    nothing[..., 0] = 1  # the end of the text, and padding
 
     def predict(branch: Branch, latents: Tensor, timestep: Tensor) -> Tensor:
         output = system.transformer(
@@ -69,6 +69,7 @@ def generate(
             encoder_hidden_states=system.embed_prompt(batch.prompt if branch.text else nothing),
             audio_hidden_states=audio if branch.audio else torch.zeros_like(audio[:, :1]),
             person_masks=batch.person_masks if branch.audio else None,
+            text_masks=batch.text_masks,
             return_dict=False,
         )[0].float()
         return (latents - output) * (1000 / timestep).view(-1, 1, 1, 1, 1)

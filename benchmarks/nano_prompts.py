@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from talkies.domain.expression import EXPRESSION
+from talkies.domain.own_words import own_words
 from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES
 from talkies.training.batches import collate
 from talkies.training.prepare import PROMPT_TOKENS
@@ -68,7 +69,10 @@ def main() -> None:
         rows = []
         for first in range(0, len(pairs), 8):
             batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, arguments.latent_frames)
-            batch = replace(batch, prompt=ids(text).expand(len(batch.latents), -1))
+            read = ids(text)
+            if batch.text_masks is not None:  # everybody their own words, as in training
+                read = torch.stack([*(ids(own) for own in own_words(text, 2)), read])
+            batch = replace(batch, prompt=read.expand(len(batch.latents), *read.shape))
             made = generate(system, batch, batch.audio, arguments.steps, arguments.guidance, 4.0, arguments.text)
             truth = batch.latents * spread
             moved = sway(made * spread, truth, 2).std(2)  # [B, 2, 2]

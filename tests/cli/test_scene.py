@@ -11,7 +11,7 @@ from PIL import Image
 from talkies.cli.estimate import expected_seconds
 from talkies.cli.model_folder import find_model
 from talkies.cli.planning import RenderOptions, plan
-from talkies.cli.prompts import cues
+from talkies.cli.prompts import choose_prompt, cues
 from talkies.cli.scene import Scene
 from talkies.domain.clip import FrameSize
 from talkies.domain.conversation import Conversation
@@ -68,6 +68,21 @@ def test_directions_name_people_by_their_place() -> None:
         Cue("The person on the right shrugs.", 2.0, 4.0, 0),
         Cue("It begins to rain.", 3.0, 4.0),
     )
+
+
+def test_prompts_name_people_by_their_place() -> None:
+    conversation = Conversation.model_validate({
+        "image": "photo.png",
+        "prompt": "Ben talks to Annabel. Ann nods at Ben! Bennett and José listen.",
+        "speakers": [{"name": "Ben", "audio": "b.wav"}, {"name": "Ann", "audio": "a.wav"}, {"name": "Jose\u0301"}],
+    })  # fmt: skip
+    people = (Person("Ben", box=(80.0, 0.0, 120.0, 96.0)), LEFT, Person("José", box=(130.0, 0.0, 160.0, 96.0)))
+    shown = Scene(conversation, Image.new("RGB", (160, 96)), people, Timeline(()), {}, 4.0, ())
+    prompt, origin = choose_prompt(shown)
+    assert prompt == (
+        "The person in the middle talks to Annabel. The person on the left nods at the person in "
+        "the middle! Bennett and the person on the right listen."
+    ) and not origin  # fmt: skip
 
 
 def test_segments_with_directions_count_their_own_network_calls(material: Path) -> None:

@@ -23,6 +23,8 @@ SCENE = "Two people talk."
         ("The person on the far left nods.", 4, {0}),
         ("The leftmost person nods.", 5, {0}),
         ("The third person from the left nods.", 5, {2}),
+        ("The person number 4 from the left nods.", 7, {3}),
+        ("The person number 0 from the left nods.", 2, {0, 1}),
         # nobody's in particular, or everybody's
         ("They take turns.", 2, {0, 1}),
         ("The man on the left speaks while the woman on the right listens.", 2, {0, 1}),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plain_multitalk import plain_forward
 from talkies.domain.errors import InputError
-from talkies.models.audio_injection import AUDIO_INJECTIONS, strip_owner
+from talkies.models.audio_injection import AUDIO_INJECTIONS, attend_owned, pick_owned, strip_owner
 from talkies.models.speaker_rope import PersonLabels, audio_labels
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, record_person_maps
 from tiny_multitalk import LAWS, Case, cases, close, make_case, no_near_tie
@@ -84,6 +84,25 @@ def test_strips_are_equal_and_go_from_left_to_right(people: int, frames: int, ro
     assert (owner == owner[0, 0]).all() and (owner[0, 0].diff() >= 0).all()
     counts = owner[0, 0].bincount(minlength=people)
     assert len(counts) == people and counts.max() - counts.min() <= (columns % people > 0)
+
+
+@given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 4), st.data())
+def test_attending_to_ones_own_is_picking(batch: int, count: int, candidates: int, data: st.DataObject) -> None:
+    """Values and gradients, whoever owns how many tokens, none included."""
+    owner = data.draw(st.lists(st.integers(0, candidates - 1), min_size=batch * count, max_size=batch * count))
+    owned = torch.tensor(owner).view(batch, count)
+    random = torch.Generator().manual_seed(count)
+    states = torch.randn(batch, count, 4, generator=random, requires_grad=True)
+    texts = [torch.randn(batch, 3, 4, generator=random) for _ in range(candidates)]
+
+    def attend(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(queries @ keys.mT, -1) @ keys
+
+    found = attend_owned(attend, states, texts, owned)
+    expected = pick_owned([attend(states, text) for text in texts], owned)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(value.square().sum(), states)[0] for value in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_more_people_than_columns_are_not_split() -> None:

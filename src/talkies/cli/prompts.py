@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from talkies.domain.conversation import DIRECTION_SECONDS
@@ -22,7 +24,7 @@ _NUMBERS = ("", "One person", "Two people", "Three people", "Four people", "Five
 def choose_prompt(scene: Scene) -> tuple[str, str]:
     """The prompt, and a line on where it comes from when the user gave none."""
     if scene.conversation.prompt:
-        return scene.conversation.prompt, ""
+        return _by_place(scene, scene.conversation.prompt), ""
     from talkies.pipelines.captioner import find_captioner
 
     captioner = find_captioner()
@@ -67,6 +69,21 @@ def cues(scene: Scene) -> tuple[Cue, ...]:
         if deed.does:
             found.append(Cue(_sentence(names[deed.person], deed.does), deed.start, deed.end, deed.person))
     return tuple(sorted(found, key=lambda cue: cue.start))
+
+
+def _by_place(scene: Scene, prompt: str) -> str:
+    """The prompt with people's names replaced by where they are, since a model sees places and no names."""
+    by_index = _names(scene)
+    speakers = enumerate(scene.conversation.speakers)
+    places = {unicodedata.normalize("NFC", speaker.name): by_index[index] for index, speaker in speakers}
+    names = "|".join(re.escape(name) for name in sorted(places, key=len, reverse=True))
+
+    def place_of(found: re.Match[str]) -> str:
+        begins = not found.string[: found.start()].strip() or found.string[: found.start()].rstrip()[-1] in ".!?"
+        place = places[found[0]]
+        return place if begins else f"{place[0].lower()}{place[1:]}"
+
+    return re.sub(rf"(?<!\w)(?:{names})(?!\w)", place_of, unicodedata.normalize("NFC", prompt))
 
 
 def _sentence(subject: str, does: str) -> str:

@@ -19,7 +19,7 @@ _HE = ("man", "gentleman", "boy", "guy", "male", "father", "brother", "husband",
 _SOMEBODY = "|".join((*_SHE, *_HE, "person", "speaker", "one", "figure", "child"))
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "sixth": 5}
 _PLACES = re.compile(
-    rf"\b(?:(?P<nth>{'|'.join(_ORDINALS)}) (?:person )?from the (?P<side>left|right)"
+    rf"\b(?:(?P<nth>{'|'.join(_ORDINALS)}|number \d+) (?:person )?from the (?P<side>left|right)"
     r"|on the (?:far |very )?(?P<at>left|right)(?! (?:hand|side of (?!the (?:picture|image|frame|photo))))"
     rf"|(?:the |far )(?P<near>left|right)(?:-hand)? (?:{_SOMEBODY})"
     r"|(?P<most>left|right)most"
@@ -71,12 +71,17 @@ def _placed(unit: str, people: int) -> Iterator[int]:
     """People of whose places a sentence speaks."""
     for found in _PLACES.finditer(unit):
         side = (found["side"] or found["at"] or found["near"] or found["most"] or "middle").lower()
-        steps = _ORDINALS[found["nth"].lower()] if found["nth"] else 0
+        steps = _steps(found["nth"]) if found["nth"] else 0
         if side == "middle":
             if people % 2:
                 yield people // 2
-        elif steps < people:
+        elif 0 <= steps < people:
             yield steps if side == "left" else people - 1 - steps
+
+
+def _steps(ordinal: str) -> int:
+    """From the first: "second" and "number 2" are one."""
+    return _ORDINALS[ordinal.lower()] if ordinal.lower() in _ORDINALS else int(ordinal.split()[1]) - 1
 
 
 def _kind(noun: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from torch import nn
 from talkies.domain.errors import InputError
 from talkies.models.audio_adapter import AudioProjector
 from talkies.models.audio_attention import AudioAttention
-from talkies.models.audio_injection import Voices, check_audio_injection, join_heard, pick_owned, strip_owner
+from talkies.models.audio_injection import Voices, attend_owned, check_audio_injection, join_heard, strip_owner
 from talkies.models.speaker_rope import (
     PAPER_LABELS,
     PersonLabels,
@@ -197,9 +198,11 @@ class MultiTalkTransformerBlock(WanTransformerBlock):
         hidden_states = _add_gated(hidden_states, attended, gate)
 
         normed = self.norm2(hidden_states.float()).type_as(hidden_states)
-        texts = [encoder_hidden_states] if text_owner is None else encoder_hidden_states.unbind(1)
-        read = [self.attn2(normed, text, encoder_hidden_states_image=encoder_hidden_states_image) for text in texts]
-        hidden_states = hidden_states + (read[0] if text_owner is None else pick_owned(read, text_owner))
+        read = partial(self.attn2, encoder_hidden_states_image=encoder_hidden_states_image)
+        if text_owner is None:
+            hidden_states = hidden_states + read(normed, encoder_hidden_states)
+        else:
+            hidden_states = hidden_states + attend_owned(read, normed, encoder_hidden_states.unbind(1), text_owner)
 
         if audio_hidden_states is not None:
             normed = self.norm_audio(hidden_states.float()).type_as(hidden_states)

@@ -89,6 +89,7 @@ SETS: dict[str, SetSpec] = {
         SetSpec("test-four", "test", 4, 192, 576, _MIXED[:1], (129,), 20),
         SetSpec("train-arms", "train", 2, 192, 320, ("waist-up",), (81, 105), 160, False, 1.0, cast=10),
         SetSpec("test-arms", "test", 2, 192, 320, ("waist-up",), (81, 105), 40, False, 1.0),
+        SetSpec("test-motion", "test", 2, 192, 320, _MIXED[2:], (81,), 40, False, 1.0),
     )
 }
 

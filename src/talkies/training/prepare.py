@@ -28,6 +28,7 @@ from talkies.domain.own_words import own_words
 from talkies.domain.performer import Performer
 from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
+from talkies.media.vocal_tract import move_formants, other_throat
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import FRAMES
 from talkies.training.composites import Track, find_tracks
@@ -66,10 +67,13 @@ class PrepareRecipe(BaseModel):
 
 
 def speech_features(encoder: WhisperSpeechEncoder, track: Track, context: int, rng: np.random.Generator) -> Tensor:
-    """Features `[F + 2 context, S, C]` of a track's sound: loudness as the pipeline's, every other time in a room."""
+    """Features `[F + 2 context, S, C]` of a track's sound: loudness as the pipeline's, every other time with
+    another throat and in a room."""
     with np.load(track.path.with_suffix(".npz"), allow_pickle=False) as labels:
         waveform = labels["waveform"].astype(np.float32) / 32768
     waveform = normalise_loudness(waveform)
+    if rng.random() < 0.5:
+        waveform = move_formants(waveform, other_throat(rng))
     if rng.random() < 0.5:
         waveform = Acoustics.sample(rng).apply(waveform)
     frames = len(waveform) // SAMPLES_PER_FRAME + 2 * context

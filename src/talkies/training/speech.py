@@ -2,10 +2,10 @@
 
     talkies nano speech runs/recipes/speech.yaml
 
-Whisper stays as it is; its hidden states are computed once per utterance (with room, noise, microphone and codec
-varied), and a head of a few convolutions learns the face units of the mouth from them, on hundreds of synthetic voices:
-those of the tracks, and utterances that nobody is filmed with, which cost next to nothing. What the head passes on to
-the transformer is its last layer before the read-out.
+Whisper stays as it is; its hidden states are computed once per utterance (with throat, room, noise, microphone and
+codec varied), and a head of a few convolutions learns the face units of the mouth from them, on hundreds of synthetic
+voices: those of the tracks, and utterances that nobody is filmed with, which cost next to nothing. What the head passes
+on to the transformer is its last layer before the read-out.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from talkies.checkpoints.whisper import load_whisper_encoder, read_ctranslate2
 from talkies.domain.face_units import FACE_UNITS
 from talkies.media.acoustics import Acoustics
+from talkies.media.vocal_tract import move_formants, other_throat
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.training.composites import Track, find_tracks
 from talkies.training.prepare import normalise_loudness
@@ -45,7 +46,7 @@ class SpeechRecipe(BaseModel):
     output: Path
     utterances: int = Field(0, description="Further voices, of nobody on film.")
     start: Path | None = Field(None, description="An encoder whose head goes on learning.")
-    variants: int = Field(2, description="Takes of each sound: the first clean, the others coloured.")
+    variants: int = Field(2, description="Takes of each sound: as it is, then of other throats and places.")
     frames: int = Field(57, description="Frames of a training sample.")
     steps: int = 4000
     batch_size: int = 16
@@ -68,8 +69,8 @@ def heard_track(track: Track) -> Heard:
 def prepare(
     encoder: WhisperSpeechEncoder, heard: Iterable[Heard], variants: int, say: Callable[[str], None]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Hidden states `[F, 2, taps, hidden]` (fp16) and units `[F, units]` of every sound, as `variants` microphones
-    give it."""
+    """Hidden states `[F, 2, taps, hidden]` (fp16) and units `[F, units]` of every sound: as it is, then as others
+    say it elsewhere, `variants` in all."""
     prepared = []
     began = time.perf_counter()
     for number, (sound, wanted) in enumerate(heard):
@@ -77,7 +78,9 @@ def prepare(
         waveform = normalise_loudness(sound)
         for variant in range(variants):
             rng = np.random.default_rng([number, variant])
-            taken = Acoustics.sample(rng).apply(waveform) if variant else waveform
+            taken = waveform
+            if variant:
+                taken = Acoustics.sample(rng).apply(move_formants(waveform, other_throat(rng)))
             states = encoder.hidden_states(encoder.windows(torch.from_numpy(taken), len(units)))
             prepared.append((encoder.join(states, len(units)).half(), units))
         if number % 100 == 99:
