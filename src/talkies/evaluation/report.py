@@ -21,7 +21,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto
 h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) } .quiet { opacity: .7 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--soft) } th { vertical-align: bottom }
-th:first-child, td:first-child { text-align: left } td small { opacity: .6; display: block } .best { font-weight: 700 }
+th:first-child, td:first-child { text-align: left } td small, th small { opacity: .6; display: block }
+td:first-child small { max-width: 26rem } td:not(:first-child) { white-space: nowrap } .best { font-weight: 700 }
 .wide { overflow-x: auto } .plots { display: flex; flex-wrap: wrap; gap: .5rem } .case { margin: 1rem 0 2rem }
 svg { max-width: 100%; height: auto; background: #fff; border-radius: .4rem }
 img { max-width: 100%; border-radius: .4rem }
@@ -51,8 +52,7 @@ def html(results: Sequence[Results]) -> str:
         "<h2>Means</h2>",
         _table(results, columns),
         "<p class=quiet>Mean over videos, below it the 95 % bootstrap interval (2000 resamples, seed 0) and the number "
-        "of videos. Bold: best of the models; ground truth and shuffled audio are there to compare with. Hover over a "
-        "column for its meaning.</p>",
+        "of videos. Bold: best of the models; ground truth and shuffled audio are there to compare with.</p>",
         *_plots(results, columns),
         *(part for result in results if result.model != "shuffled audio" for part in _cases(result)),
         *_failures(results),
@@ -73,19 +73,20 @@ def _table(results: Sequence[Results], columns: dict[str, ColumnEntry]) -> str:
     shown = {name: values for name, values in found.items() if any(value.count for value in values)}
     contest = [k for k, result in enumerate(results) if result.model not in ("ground truth", "shuffled audio")]
     best = {name: _best(values, columns[name], contest) for name, values in shown.items()}
-    arrows = {"higher": " ↑", "lower": " ↓", "zero": " →0", "one": " →1", "none": ""}
-    head = "".join(
-        f'<th title="{escape(columns[name].meaning + _unit(columns[name]), quote=True)}">{escape(name)}'
-        f"{arrows[columns[name].direction]}</th>"
-        for name in shown
-    )
+    arrows = {"higher": " ↑", "lower": " ↓", "zero": " → 0", "one": " → 1", "none": ""}
+    head = "".join(f"<th>{escape(result.model)}{_failed(result)}</th>" for result in results)
     lines = []
-    for k, result in enumerate(results):
-        cells = "".join(_cell(values[k], best[name] == k) for name, values in shown.items())
-        failed = sum(bool(row.failure) for row in result.rows)
-        note = f"<small>{failed} failed</small>" if failed else ""
-        lines.append(f"<tr><td>{escape(result.model)}{note}</td>{cells}</tr>")
-    return f"<div class=wide><table><tr><th>model</th>{head}</tr>{''.join(lines)}</table></div>"
+    for name, values in shown.items():
+        entry = columns[name]
+        meaning = f"<small>{escape(entry.meaning + _unit(entry))}</small>"
+        cells = "".join(_cell(value, best[name] == k) for k, value in enumerate(values))
+        lines.append(f"<tr><td>{escape(name)}{arrows[entry.direction]}{meaning}</td>{cells}</tr>")
+    return f"<div class=wide><table><tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
+
+
+def _failed(result: Results) -> str:
+    count = sum(bool(row.failure) for row in result.rows)
+    return f"<small>{count} failed</small>" if count else ""
 
 
 def _value(result: Results, name: str) -> Estimate:
