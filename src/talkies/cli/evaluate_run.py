@@ -67,11 +67,13 @@ def _generate(clip: dict[str, bytes], target: Path, model: str, steps: int | Non
         place = Path(scratch)
         Image.fromarray(decode_video(clip["mp4"])[0]).save(place / "picture.png")
         speakers = []
+        quiet = not any(person["text"] for person in manifest["people"])
         for k, person in enumerate(manifest["people"]):
             (place / f"p{k}.wav").write_bytes(clip[f"p{k}.wav"])
             left, top, right, bottom = person["face_box"]
             region = {"point": [round((left + right) / 2, 1), round((top + bottom) / 2, 1)]}
-            spoken = {"audio": f"p{k}.wav"} if person["text"] else {}
+            # where nobody speaks somebody's silence is the voice: it sets the length
+            spoken = {"audio": f"p{k}.wav"} if person["text"] or (quiet and k == 0) else {}
             speakers.append({"name": f"person {k + 1}", "region": region, **spoken})
         described = {
             "image": "picture.png", "prompt": manifest["captions"][0], "consent": "synthetic people",
