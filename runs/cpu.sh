@@ -14,7 +14,7 @@ step 'people to test on' $talkies stage tracks --out $out/tracks-test --people 1
 step 'faces to paint' $talkies stage tracks --out $out/faces --people 406 --tracks-per-person 1 --size 256 --framing face --texture 768 --workers 2 $assets
 step 'faces to test on' $talkies stage tracks --out $out/faces-test --people 16 --first 1000000 --tracks-per-person 1 --size 256 --framing face --texture 768 --workers 2 $assets
 step 'arms to know (7 min of processor time)' $talkies stage render --out $out/sets --set train-arms --size 96x160 --texture 128 --workers 2 $assets
-step 'sets to measure on' $talkies stage render --out $out/sets --set test-head,test-body,test-dual,test-arms --workers 2 $assets
+step 'sets to measure on' $talkies stage render --out $out/sets --set test-head,test-body,test-dual,test-motion,test-arms --workers 2 $assets
 step 'captions' $talkies stage captions --out $out/captions.txt
 step 'speech encoder' $talkies nano speech runs/recipes/speech.yaml
 step 'codec' $talkies nano codec runs/recipes/codec.yaml
@@ -34,7 +34,7 @@ step 'judge of face units (2 min of processor time)' $talkies evaluate fit-units
 step 'judge of head gestures (15 s)' $talkies evaluate fit-gestures runs/recipes/evaluation-gestures.yaml --out $judges/head_gestures.safetensors
 step 'judge of arm gestures (not measured yet)' $talkies evaluate fit-arms runs/recipes/evaluation-arms.yaml --out $judges/arm_gestures.safetensors
 
-for set in test-head test-body test-dual; do
+for set in test-head test-body test-dual test-motion; do
   step "nano on $set (about 20 min on a quiet machine)" $talkies evaluate run --model $out/nano --set $out/sets --name $set --out $out/evaluated/$set
   echo "open $out/evaluated/$set/report.html"
 done

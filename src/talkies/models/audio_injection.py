@@ -10,7 +10,7 @@ One stream is heard in the same way by all of them. Names used in shapes are tho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -79,7 +79,7 @@ def pick_owned(candidates: list[torch.Tensor], owner: torch.Tensor) -> torch.Ten
 def attend_owned(
     attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     states: torch.Tensor,
-    candidates: list[torch.Tensor],
+    candidates: Sequence[torch.Tensor],
     owner: torch.Tensor,
 ) -> torch.Tensor:
     """`pick_owned` of `attend(states, candidate)` for every candidate, for about the price of one.
