@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from talkies.sampling.segments import SegmentPlan
 
 #: Share of a plain matrix product's speed that a whole network reaches.
-_EFFICIENCY = 0.5
+_EFFICIENCY = 0.35
+#: Operations for every pixel of the video, besides the network: decoding, painting faces, writing. From the demo with
+#: 2 and with 8 steps on one thread (26 and 34 s of processor time, 6 of them before the first frame; 2026-11-28).
+_OPERATIONS_A_PIXEL = 10_000.0
 
 
 def expected_seconds(
@@ -28,7 +31,7 @@ def expected_seconds(
     passes: Sequence[int],
     speed: float,
 ) -> float:
-    """About how long sampling takes, in seconds.
+    """About how long generating takes once the model is loaded, in seconds.
 
     Args:
         model: The model.
@@ -39,7 +42,7 @@ def expected_seconds(
         passes: Network calls per step of each segment.
         speed: Of the device, in floating point operations a second, from `measure_speed`.
     """
-    operations = 0.0
+    operations = sum(s.kept_frames for s in segments.segments) * size.width * size.height * _OPERATIONS_A_PIXEL
     for segment, calls in zip(segments.segments, passes, strict=True):
         operations += steps * calls * _operations(model, tokens_of(model, size, people, segment.num_frames))
     return operations / (speed * _EFFICIENCY)
