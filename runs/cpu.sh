@@ -32,7 +32,7 @@ step 'judge of speech (not measured)' $talkies evaluate fit-speech $out/tracks -
 step 'judge of sync (3 min of processor time)' $talkies evaluate fit-sync runs/recipes/evaluation-sync.yaml --out $judges/sync_expert.safetensors
 step 'judge of face units (2 min of processor time)' $talkies evaluate fit-units runs/recipes/evaluation-units.yaml --out $judges/face_units.safetensors
 step 'judge of head gestures (15 s)' $talkies evaluate fit-gestures runs/recipes/evaluation-gestures.yaml --out $judges/head_gestures.safetensors
-step 'judge of arm gestures (10 min of processor time)' $talkies evaluate fit-arms runs/recipes/evaluation-arms.yaml --out $judges/arm_gestures.safetensors
+step 'judge of arm gestures (12 min of processor time)' $talkies evaluate fit-arms runs/recipes/evaluation-arms.yaml --out $judges/arm_gestures.safetensors
 
 for set in test-head test-body test-dual test-motion; do
   step "nano on $set (about 20 min on a quiet machine)" $talkies evaluate run --model $out/nano --set $out/sets --name $set --out $out/evaluated/$set

@@ -83,6 +83,10 @@ def test_prompts_name_people_by_their_place() -> None:
         "The person in the middle talks to Annabel. The person on the left nods at the person in "
         "the middle! Bennett and the person on the right listen."
     ) and not origin  # fmt: skip
+    letters = conversation.model_copy(update={"speakers": tuple(
+        speaker.model_copy(update={"name": name}) for speaker, name in zip(conversation.speakers, "ABC", strict=True)
+    ), "prompt": "A man talks to B."})  # fmt: skip
+    assert choose_prompt(replace(shown, conversation=letters))[0] == "A man talks to B."
 
 
 def test_segments_with_directions_count_their_own_network_calls(material: Path) -> None:

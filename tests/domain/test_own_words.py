@@ -30,6 +30,7 @@ SCENE = "Two people talk."
         ("The man on the left speaks while the woman on the right listens.", 2, {0, 1}),
         ("The person on the left and the one on the right nod.", 3, {0, 2}),
         ("Everybody looks to the left.", 2, {0, 1}),
+        ("A dog sleeps in the middle of the room.", 3, {0, 1, 2}),
         ("The woman raises her right hand.", 2, {0, 1}),
         ("La femme à gauche hoche la tête.", 2, {0, 1}),
         ("左边的女人点头。", 2, {0, 1}),

@@ -72,11 +72,16 @@ def cues(scene: Scene) -> tuple[Cue, ...]:
 
 
 def _by_place(scene: Scene, prompt: str) -> str:
-    """The prompt with people's names replaced by where they are, since a model sees places and no names."""
+    """The prompt with people's names replaced by where they are, since a model sees places and no names.
+
+    Names of one letter are left alone: "A" is a word.
+    """
     by_index = _names(scene)
     speakers = enumerate(scene.conversation.speakers)
     places = {unicodedata.normalize("NFC", speaker.name): by_index[index] for index, speaker in speakers}
-    names = "|".join(re.escape(name) for name in sorted(places, key=len, reverse=True))
+    names = "|".join(re.escape(name) for name in sorted(places, key=len, reverse=True) if len(name) > 1)
+    if not names:
+        return prompt
 
     def place_of(found: re.Match[str]) -> str:
         begins = not found.string[: found.start()].strip() or found.string[: found.start()].rstrip()[-1] in ".!?"

@@ -1,11 +1,11 @@
 """Whose words are they: of a prompt that tells of several people, what each one's part of the picture reads.
 
 "The woman on the left nods. The man shakes his head." A network that reads both everywhere has to find out by itself
-who is meant, which small ones do not learn and large ones get wrong (people do what was asked of their neighbours). So
-everybody reads the prompt without the sentences that tell of others alone. Who is meant is told by places ("on the
-left", "second from the right", "the left one"), by kinds where only one is of that kind ("the woman"), by what somebody
-wears or has ("the man in the red shirt"), and by "she" or "he" after a sentence about one person. What cannot be told,
-and every other language than English, is read by everybody.
+who is meant, and a small one did not (docs/log.md: people did what was asked of their neighbours). So everybody reads
+the prompt without the sentences that tell of others alone. Who is meant is told by places ("on the left", "second from
+the right", "the left one"), by kinds where only one is of that kind ("the woman"), by what somebody wears or has ("the
+man in the red shirt"), and by "she" or "he" after a sentence about one person. What cannot be told, and every other
+language than English, is read by everybody.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLACES = re.compile(
     r"|on the (?:far |very )?(?P<at>left|right)(?! (?:hand|side of (?!the (?:picture|image|frame|photo))))"
     rf"|(?:the |far )(?P<near>left|right)(?:-hand)? (?:{_SOMEBODY})"
     r"|(?P<most>left|right)most"
-    r"|in the (?P<middle>middle|centre|center))\b",
+    r"|in the (?P<middle>middle|centre|center)(?! of))\b",
     re.IGNORECASE,
 )
 _KIND = re.compile(rf"\b(a|an|the|another|and|one)\s(?:[\w-]+\s){{0,3}}?({'|'.join((*_SHE, *_HE))})\b", re.IGNORECASE)

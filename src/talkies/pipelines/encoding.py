@@ -12,7 +12,7 @@ from torch import Tensor
 from talkies.domain.errors import InputError
 from talkies.pipelines.inputs import GenerationPlan, GenerationRequest, listen, load_masks
 from talkies.pipelines.prediction import Conditions, Directed
-from talkies.pipelines.prompts import apart, clean_prompt, segment_texts
+from talkies.pipelines.prompts import SegmentTexts, apart, clean_prompt, segment_texts
 from talkies.pipelines.settings import GenerationSettings
 
 
@@ -80,18 +80,19 @@ class ConditionEncoding:
                 known[words] = states.to("cpu", self.transformer.dtype)
             return known[words]
 
-        found = {}
-        segments = plan.segments.segments
-        for index, texts in segment_texts(request.prompt, request.cues, segments, plan.people, own).items():
+        def directed(texts: SegmentTexts) -> Directed:
             everybody = encoded(texts.everybody)
             if not texts.own or masks is None:
-                found[index] = Directed(everybody)
-                continue
+                return Directed(everybody)
             regions = torch.stack([masks[:, person] for person in texts.own], dim=1)  # [B, C - 1, h, w]
             rest = 1 - regions.amax(dim=1, keepdim=True)
             prompts = torch.stack([*(encoded(words) for words in texts.own.values()), everybody], dim=1)
-            found[index] = Directed(prompts, torch.cat([regions, rest], dim=1).cpu())
-        return found
+            return Directed(prompts, torch.cat([regions, rest], dim=1).cpu())
+
+        by_segment = segment_texts(request.prompt, request.cues, plan.segments.segments, plan.people, own)
+        # a long film has many segments and few texts
+        made = {key: directed(texts) for key, texts in {texts.key: texts for texts in by_segment.values()}.items()}
+        return {index: made[texts.key] for index, texts in by_segment.items()}
 
     def _texts(
         self, request: GenerationRequest, settings: GenerationSettings, batch: int, negative_needed: bool

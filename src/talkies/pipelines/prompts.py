@@ -33,6 +33,11 @@ class SegmentTexts:
     everybody: tuple[str, ...]
     own: dict[int, tuple[str, ...]]
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal texts, and hashable."""
+        return (self.everybody, *self.own.items())
+
 
 def cues_during(segment: Segment, cues: Iterable[Cue]) -> list[Cue]:
     """Those that are on while a segment's own frames last."""
@@ -91,7 +96,7 @@ def segment_texts(
         def told(person: int | None, on: list[Cue] = on, addressed: set[int] = addressed) -> tuple[str, ...]:
             heard = [cue for cue in on if cue.person not in addressed or cue.person == person]
             mine = texts if person is None else own.get(person, texts)
-            return tuple(with_cues(text, heard) if heard else text for text in mine)
+            return tuple(with_cues(text, heard) for text in mine)
 
         owners = addressed | set(own)
         if on or own:

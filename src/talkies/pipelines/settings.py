@@ -64,7 +64,7 @@ class GenerationSettings:
     negative_prompt: str = NEGATIVE_PROMPT
     own_words: bool = False
     prediction: Literal["velocity", "sample"] = "velocity"
-    clip_sample: tuple[tuple[int, int, float], ...] = ()
+    clip_sample: tuple[tuple[int, int, Annotated[float, Field(gt=0)]], ...] = ()
     max_sequence_length: Annotated[int, Field(ge=1, le=8192)] = 512
     size: str | int = "multitalk-480"
     segment_frames: int = 81

@@ -40,7 +40,7 @@ from talkies.training.composites import FACE_LENGTH, Composer
 #: between two; without all this by 0.81 and 1.25 (the first version, with a coring of 0.12).
 CORING, FLOW_CORING, FLOW_SMOOTHING = 2.0, 0.15, 5
 #: On four films of the fourth run (docs/log.md) a face mesh saw lips r 0.855 and amplitude 0.717 at 1.6, 0.858
-#: and 0.814 at 2 (amplitude of the true films: 0.746). The bundled third version has 1.4.
+#: and 0.814 at 2 (amplitude of the true films: 0.746). The bundled fourth version has it.
 LIP_GAIN = 1.7
 
 

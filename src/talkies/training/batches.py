@@ -273,7 +273,7 @@ def drop_audio(batch: Batch) -> Batch:
 
 def drop_text(batch: Batch, dropped: Tensor, null_prompt: Tensor) -> Batch:
     """Gives the empty prompt `[L, D]` or `[L]` to all regions of the samples marked in `dropped [B]`."""
-    if null_prompt.shape != batch.prompt.shape[batch.prompt.ndim - null_prompt.ndim :]:
+    if null_prompt.shape != batch.prompt.shape[-null_prompt.ndim :]:
         raise InputError(
             f"The empty prompt has shape {list(null_prompt.shape)}, prompts have {list(batch.prompt.shape[1:])}.",
             "Pad all prompts of a cache to one length.",
