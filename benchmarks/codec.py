@@ -26,7 +26,7 @@ from talkies.evaluation.faces import ArrayVideo, track_faces
 from talkies.evaluation.mouth import measured_mouth
 from talkies.media.face_places import find_landmarks
 from talkies.models.autoencoder_reference import FRAMES, MOTION_CHANNELS, AutoencoderReference, measure_flow
-from talkies.training.codec import Batch, collate
+from talkies.training.composite_batches import Batch, collate
 from talkies.training.composites import Composer, find_tracks
 from talkies.training.faces import since_reference
 from talkies.training.panels import compose_strip

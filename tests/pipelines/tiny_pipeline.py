@@ -104,7 +104,7 @@ def reference_pipeline() -> MultiTalkPipeline:
     """The small model's kinds of parts: no image tokens, an autoencoder that sees the reference."""
     torch.manual_seed(0)
     latents = MOTION_CHANNELS + 4
-    vae = AutoencoderReference(latent_channels=latents, widths=(8, 8, 16))
+    vae = AutoencoderReference(latent_channels=latents, widths=(8, 8, 8, 16))
     with torch.no_grad():
         for weights in (*vae.parameters(), *vae.buffers()):
             if not weights.any():  # as at the start of training, when nothing moves yet

@@ -19,11 +19,12 @@ from talkies.training.batches import (
     OrderState,
     ShuffledCache,
     collate,
+    disturb_audio,
     draw_sigmas,
     drop_text,
     generator,
 )
-from talkies.training.config import ConditionSection, PrefixSection, TimestepSection
+from talkies.training.config import ConditionSection, HearingSection, PrefixSection, TimestepSection
 from talkies.training.shards import CacheWriter, LatentCache
 from talkies.training.system import TrainingSystem
 from training_cases import CHANNELS, CONTEXT, REFERENCE, make_sample, model_config, text_encoder_config
@@ -176,15 +177,31 @@ def test_shares_of_tasks_and_noise_are_as_asked(source: ShuffledCache) -> None:
     assert abs(float(rest.median()) - 0.8) < 0.03  # u = 1/2 goes to 4 / 5
 
 
-def test_the_loader_delivers_in_order_and_passes_errors_on(source: ShuffledCache) -> None:
+def test_voices_are_disturbed_apart_and_by_as_much_as_asked() -> None:
+    audio = torch.randn(2, 4000, 2, 64, generator=generator("voices"))
+    heard = disturb_audio(audio, HearingSection(voice=0.3), generator("test"))
+    assert (heard.mean((1, 2)).std() - 0.3).abs() < 0.05  # one bias a channel and person ...
+    assert (heard.std((1, 2)).log().std() - 0.3).abs() < 0.05  # ... and one gain
+    assert not torch.allclose(heard[0].mean((0, 1)), heard[1].mean((0, 1)), atol=0.1)
+    heard = disturb_audio(audio, HearingSection(dropped=0.25), generator("test"))
+    lacking = heard.eq(0).all(1, keepdim=True).all(2, keepdim=True)
+    assert 0.15 < lacking.float().mean() < 0.35
+    assert torch.equal(heard, audio.masked_fill(lacking, 0.0))
+    noise = (disturb_audio(audio, HearingSection(noise=0.5), generator("test")) - audio).std((1, 2, 3))
+    assert (noise < 0.5).all() and noise[0] != noise[1]
+    assert torch.equal(disturb_audio(audio, HearingSection(), generator("test")), audio)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_delivers_in_order_and_passes_errors_on(source: ShuffledCache, workers: int) -> None:
     build = builder(source)
-    with BatchLoader(source.walk(OrderState(), 4, 0), build, draws=0, prefetch=2) as loader:
+    with BatchLoader(source.walk(OrderState(), 4, 0), build, draws=0, prefetch=2, workers=workers) as loader:
         first = [loader.next() for _ in range(3)]
     numbers = [numbers for numbers, _ in islice(source.walk(OrderState(), 4, 0), 3)]
     for draw, delivery in enumerate(first):
         assert torch.equal(delivery.batch.noise, build.build(numbers[draw], draw).noise)
     with (
-        BatchLoader(source.walk(OrderState(0, 1, 99), 4, 0), build, draws=0, prefetch=2) as loader,
+        BatchLoader(source.walk(OrderState(0, 1, 99), 4, 0), build, draws=0, prefetch=2, workers=workers) as loader,
         pytest.raises(InputError, match="holds 14"),
     ):
         loader.next()

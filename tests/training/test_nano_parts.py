@@ -21,7 +21,8 @@ from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 from talkies.models.face_painter import MOUTH, SQUARE
 from talkies.training.assemble import freeze_codec, seal
-from talkies.training.codec import CodecRecipe, CodecTrainer, collate, evaluate
+from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
+from talkies.training.composite_batches import collate
 from talkies.training.composites import Composer, find_tracks
 from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, painter_loss
 from talkies.training.face_basis import vertex_motion
@@ -89,7 +90,7 @@ def recipe(folder: Path) -> CodecRecipe:
         validation=["person-0000004"],
         output=folder / "codec-run",
         latent_channels=MOTION_CHANNELS + 6,
-        widths=(8, 8, 16),
+        widths=(8, 8, 8, 16),
         crop=64,
         batch_size=2,
         minutes=0.01,

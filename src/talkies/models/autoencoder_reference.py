@@ -225,7 +225,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
     def __init__(
         self,
         latent_channels: int = MOTION_CHANNELS + 22,
-        widths: tuple[int, int, int] = (48, 96, 160),
+        widths: tuple[int, int, int, int] = (32, 48, 96, 160),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
         coring: float = 0.0,

@@ -34,7 +34,6 @@ DETAIL = 2  # pixels to a unit
 UNIT = 32.0  # units from between the eyes to the mouth
 MOUTH = (48.0, 56.0)  # where the mouth's middle lies in it (x, y)
 PATCH_X, PATCH_Y, PATCH = 16, 32, 64  # the part of it in which the network draws: mouth, chin and cheeks
-FINEST = 32  # channels of the network's convolutions at a pixel to a unit
 #: The face in its square: middle and half axes of an ellipse.
 _OVAL = (48.0, 46.0, 42.0, 46.0)
 _KEPT = tuple(name in KEPT for name in EXPRESSION)
@@ -159,12 +158,12 @@ class FacePainter(nn.Module):
     """See the module.
 
     Args:
-        widths: Channels of the network's convolutions at 2, 4 and 8 units to a pixel.
+        widths: Channels of the network's convolutions at 1, 2, 4 and 8 units to a pixel.
     """
 
-    def __init__(self, widths: tuple[int, int, int]) -> None:
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
-        fine, middle, coarse = widths
+        finest, fine, middle, coarse = widths
         told = 2 * FEATURES + LEANING
         self.basis = nn.Parameter(torch.zeros(FEATURES + LEANING, 2, SQUARE, SQUARE), requires_grad=False)
         self.reader = _Reader()
@@ -177,9 +176,9 @@ class FacePainter(nn.Module):
         self.to_fine, self.fine_join = nn.ConvTranspose2d(middle, fine, 2, 2), _convolution(2 * fine, fine, 1)
         self.fine_out = _Block(fine, told)
         self.out = nn.Conv2d(fine, 2 + 4 * 4, 3, padding=1)
-        self.finest_in, self.to_finest = _convolution(4 * 8, FINEST), nn.ConvTranspose2d(fine, FINEST, 2, 2)
-        self.finest_join, self.finest_block = _convolution(2 * FINEST, FINEST, 1), _Block(FINEST, told)
-        self.finest_out = nn.Conv2d(FINEST, 2 + 4 * 4, 3, padding=1)
+        self.finest_in, self.to_finest = _convolution(4 * 8, finest), nn.ConvTranspose2d(fine, finest, 2, 2)
+        self.finest_join, self.finest_block = _convolution(2 * finest, finest, 1), _Block(finest, told)
+        self.finest_out = nn.Conv2d(finest, 2 + 4 * 4, 3, padding=1)
         with torch.no_grad():
             self.finest_out.weight *= 0.02
             self.finest_out.bias.zero_()  # type: ignore[union-attr]

@@ -31,7 +31,8 @@ from talkies.models.autoencoder_reference import (
 )
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
-from talkies.training.codec import CodecRecipe, CodecTrainer, collate
+from talkies.training.codec import CodecRecipe, CodecTrainer
+from talkies.training.composite_batches import collate
 from talkies.training.composites import FACE_LENGTH, Composer
 
 #: Faces are painted; of the components, in their spread, only what is large is kept: the rest are smudges where hair

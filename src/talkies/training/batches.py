@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
@@ -18,11 +18,12 @@ from typing import Protocol, Self
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from talkies.domain.errors import InputError
 from talkies.models.audio_adapter import window_audio
 from talkies.sampling.denoise import clip_sample
-from talkies.training.config import ConditionSection, TimestepSection
+from talkies.training.config import ConditionSection, HearingSection, TimestepSection
 from talkies.training.shards import FRAMES_PER_LATENT, CachedSample, LatentCache
 
 MASK_CHANNELS = 4  # Wan's mask has one channel per video frame of a latent frame
@@ -266,6 +267,15 @@ def give_frames(batch: Batch, counts: Tensor, disturbance: Tensor | None = None,
     return replace(batch, known=known, known_mask=given.float())
 
 
+def disturb_audio(audio: Tensor, hearing: HearingSection, random: torch.Generator) -> Tensor:
+    """Features `[P, F, S, C]` as somebody else's voice might give them; every person's differently."""
+    P, *_, C = audio.shape
+    gain, bias = hearing.voice * torch.randn(2, P, 1, 1, C, generator=random)
+    noise = hearing.noise * torch.rand(P, 1, 1, 1, generator=random) * torch.randn(audio.shape, generator=random)
+    kept = torch.rand(P, 1, 1, C, generator=random) >= hearing.dropped
+    return (audio.float() * gain.exp() + bias + noise) * kept
+
+
 def drop_audio(batch: Batch) -> Batch:
     """The audio-free branch exactly as the sampler runs it: one all-zero stream and no person map."""
     return replace(batch, audio=torch.zeros_like(batch.audio[:, :1]), person_masks=None)
@@ -332,6 +342,7 @@ class BatchBuilder:
 
         mine = torch.arange(rank, size, world)
         samples = [self._source[numbers[slot]] for slot in mine.tolist()]
+        samples = [self._heard(sample, draw, slot) for sample, slot in zip(samples, mine.tolist(), strict=True)]
         batch = collate(samples, self._source.context, self._window, self._latent_frames)
         shape = batch.latents.shape[1:]
         noise = [torch.randn(shape, generator=generator(self._seed, "noise", draw, slot)) for slot in mine.tolist()]
@@ -354,6 +365,30 @@ class BatchBuilder:
             return drop_audio(batch)
         return drop_text(batch, text_dropped[mine], self._source.null_prompt)
 
+    def _heard(self, sample: CachedSample, draw: int, slot: int) -> CachedSample:
+        hearing = self._condition.hearing
+        if sample.audio is None or not (hearing.noise or hearing.voice or hearing.dropped):
+            return sample
+        random = generator(self._seed, "hearing", draw, slot)
+        return replace(sample, audio=disturb_audio(sample.audio, hearing, random))
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class _Draws(Dataset[Batch]):
+    """Batches by what they are drawn from, so that worker processes can build them."""
+
+    builder: BatchBuilder
+    rank: int
+    world: int
+
+    def __getitem__(self, drawn: tuple[int, list[int]]) -> Batch:
+        draw, numbers = drawn
+        return self.builder.build(numbers, draw, self.rank, self.world)
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -371,6 +406,7 @@ class BatchLoader:
         builder: Draws the batches.
         draws: Batches built before (step * accumulation).
         prefetch: Batches kept ready.
+        workers: Processes that build them; 0: the thread does.
         rank: This process.
         world: Number of processes.
 
@@ -384,26 +420,33 @@ class BatchLoader:
         *,
         draws: int,
         prefetch: int,
+        workers: int = 0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self._queue: queue.Queue[Delivery | BaseException] = queue.Queue(maxsize=prefetch)
         self._closed = threading.Event()
-        arguments = (order, builder, draws, rank, world)
-        self._thread = threading.Thread(target=self._work, args=arguments, name="talkies-batches", daemon=True)
+        self._places: deque[OrderState] = deque()
+        asked = self._asked(order, draws)
+        built = DataLoader(
+            _Draws(builder, rank, world),
+            batch_size=None,
+            sampler=asked,  # type: ignore[arg-type]  # any iterable will do
+            num_workers=workers,
+            worker_init_fn=_one_thread if workers else None,
+        )
+        self._thread = threading.Thread(target=self._work, args=(built,), name="talkies-batches", daemon=True)
         self._thread.start()
 
-    def _work(
-        self,
-        order: Iterator[tuple[list[int], OrderState]],
-        builder: BatchBuilder,
-        draws: int,
-        rank: int,
-        world: int,
-    ) -> None:
+    def _asked(self, order: Iterator[tuple[list[int], OrderState]], draws: int) -> Iterator[tuple[int, list[int]]]:
+        for draw, (numbers, after) in enumerate(order, start=draws):
+            self._places.append(after)
+            yield draw, numbers
+
+    def _work(self, built: DataLoader[Batch]) -> None:
         try:
-            for draw, (numbers, after) in enumerate(order, start=draws):
-                if not self._offer(Delivery(builder.build(numbers, draw, rank, world), after)):
+            for batch in built:
+                if not self._offer(Delivery(batch, self._places.popleft())):
                     return
         except Exception as error:
             self._offer(error)

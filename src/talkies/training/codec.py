@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -32,9 +32,9 @@ from talkies.models.autoencoder_reference import (
     MOTION_CHANNELS,
     PLACES,
     AutoencoderReference,
-    resized,
 )
-from talkies.training.composites import Composer, Composite, Track, find_tracks
+from talkies.training.composite_batches import Batch, CompositeBatches, collate
+from talkies.training.composites import Composer, Track, find_tracks
 from talkies.training.critic import Critic, critic_loss, mouths, painter_loss
 from talkies.training.face_basis import fit_face_basis
 from talkies.training.muon import ConvMuon
@@ -50,7 +50,7 @@ class CodecRecipe(BaseModel):
     validation: list[str] = Field(description="Track names that begin so are held out (whole people).")
     output: Path
     latent_channels: int = MOTION_CHANNELS + 22
-    widths: tuple[int, int, int] = (64, 96, 160)
+    widths: tuple[int, int, int, int] = (32, 64, 96, 160)
     crop: int = 96
     batch_size: int = 8
     learning_rate: float = 1e-3
@@ -60,6 +60,8 @@ class CodecRecipe(BaseModel):
     decay_minutes: float = Field(0.0, description="Linear decay to zero over the last minutes of the run.")
     minutes: float = 60.0
     threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = Field(0, ge=0, description="Processes that compose; 0: the one that trains.")
     mouth_weight: float = 10.0
     face_weight: float = 2.0
     reader_weight: float = Field(0.02, description="Of the squared error of what is read of the reference's face.")
@@ -75,51 +77,6 @@ class CodecRecipe(BaseModel):
     ema: float = 0.999
     seed: int = 0
     report_minutes: float = 3.0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Composites, stacked; `weight` is the loss weight of every pixel."""
-
-    group: Tensor  # [N, 4, 3, S, S]
-    reference: Tensor  # [N, 3, S, S]
-    weight: Tensor  # [N, 4, 1, S, S]
-    faces: Tensor  # [N, 4, 10, s/16, s/16]
-    flow: Tensor  # [N, 4, 2, s, s]
-    points: Tensor  # [N, 1, 5, 2]
-    expression: Tensor  # [N, 5, 8]
-    mouth: Tensor  # [N, 4, 4]
-
-    def small(self) -> tuple[Tensor, Tensor]:
-        """Group and reference at the size at which motion is told, `[N, 4, 3, s, s]` and `[N, 3, s, s]`."""
-        side = self.flow.shape[-1]
-        return resized(self.group, side, side), resized(self.reference, side, side)
-
-    def latents(self, model: AutoencoderReference) -> Tensor:
-        """`[N, z, s/16, s/16]`."""
-        return model.encode_groups(*self.small(), self.flow, self.faces)
-
-    def cell_weight(self) -> Tensor:
-        """Mean loss weight of every cell in the frame where it weighs most, `[N, s/16, s/16]`."""
-        return F.avg_pool2d(self.weight.amax(1), self.weight.shape[-1] // self.faces.shape[-1])[:, 0]
-
-
-def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> Batch:
-    """Stacks draws and turns their boxes into loss weights."""
-    size = draws[0].reference.shape[-1]
-    weight = np.ones((len(draws), 4, 1, size, size), np.float32)
-    for n, draw in enumerate(draws):
-        for k in range(4):
-            for box, value, margin in ((draw.face[k], face_weight, 2), (draw.mouth[k], mouth_weight, 4)):
-                x0, y0 = (max(0, int(v) - margin) for v in box[:2])
-                x1, y1 = (max(0, int(v) + margin + 1) for v in box[2:])
-                weight[n, k, 0, y0:y1, x0:x1] = value
-
-    def stack(name: str) -> Tensor:
-        return torch.from_numpy(np.stack([getattr(draw, name) for draw in draws]).astype(np.float32))
-
-    names = ("faces", "flow", "points", "expression", "mouth")
-    return Batch(stack("group"), stack("reference"), torch.from_numpy(weight), *(stack(name) for name in names))
 
 
 def reconstruction_loss(decoded: Tensor, batch: Batch, softness: float = 0.05) -> Tensor:
@@ -163,12 +120,15 @@ class CodecTrainer:
         torch.set_num_threads(recipe.threads)
         cv2.setNumThreads(recipe.threads)
         torch.manual_seed(recipe.seed)
+        gpu = recipe.device != "cpu" and torch.cuda.is_available()
+        self.device = torch.device("cuda" if gpu else "cpu")
         tracks = [track for folder in recipe.tracks for track in find_tracks(folder)]
         held_out = tuple(recipe.validation)
         self.training = [t for t in tracks if not t.path.name.startswith(held_out)]
         self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
         self.model = AutoencoderReference(latent_channels=recipe.latent_channels, widths=recipe.widths)
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._begin()
+        self.model = self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = {k: v for k, v in self.model.named_parameters() if v.requires_grad}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
         kernels = {k: v for k, v in self.parameters.items() if v.ndim == 4 and "out.weight" not in k}
@@ -180,7 +140,7 @@ class CodecTrainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
-        self.critic = Critic()
+        self.critic = Critic().to(self.device)
         self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
         self._resume()
@@ -188,26 +148,35 @@ class CodecTrainer:
     def run(self) -> None:
         """Trains, reports and checkpoints until the minutes are used up."""
         recipe = self.recipe
-        composer = Composer(self.training, recipe.crop)
-        rng = np.random.default_rng([recipe.seed, self.step])
         last_report, smooth = self.seconds, None
+        batches = self._batches()
         self.say(f"{len(self.training)} tracks to train on, {len(self.validation)} held out")
         while self.seconds < recipe.minutes * 60:
             began = time.perf_counter()
             self._set_learning_rate()
-            batch = collate(
-                [composer.draw(rng) for _ in range(recipe.batch_size)], recipe.mouth_weight, recipe.face_weight
-            )
-            loss = self._train_step(batch)
+            loss = self._train_step(next(batches).to(self.device))
+            smooth = loss if smooth is None else smooth.lerp(loss, 0.02)
+            if self.step % 20 == 0:
+                float(smooth)  # computing on a GPU is ahead of the clock
             self.seconds += time.perf_counter() - began
             self.step += 1
-            smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
             if self.seconds - last_report > recipe.report_minutes * 60 or self.seconds >= recipe.minutes * 60:
                 last_report = self.seconds
                 self._save()
                 self._report(smooth)
 
-    def _train_step(self, batch: Batch) -> float:
+    def _batches(self) -> Iterator[Batch]:
+        """From the next step on; batch k is the same whoever composes it."""
+        recipe = self.recipe
+        drawn = CompositeBatches(
+            Composer(self.training, recipe.crop),
+            recipe.batch_size,
+            (recipe.mouth_weight, recipe.face_weight),
+            recipe.seed,
+        )
+        return drawn.walk(self.step, recipe.workers)
+
+    def _train_step(self, batch: Batch) -> Tensor:
         loss = self._loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
@@ -217,23 +186,24 @@ class CodecTrainer:
         keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - keep)
-        return float(loss.detach())
+        return loss.detach()
 
     def _loss(self, batch: Batch) -> Tensor:
         recipe = self.recipe
         with torch.no_grad():
             z = batch.latents(self.model)
-            strength = recipe.latent_noise * torch.rand(len(z), 1, 1, 1)
-            kept = torch.rand(len(z), 1, 1, 1) * (torch.rand(len(z), 1, 1, 1) > recipe.without_components)
+            strength, kept, without = torch.rand(3, len(z), 1, 1, 1, device=z.device)
+            strength = recipe.latent_noise * strength
+            kept = kept * (without > recipe.without_components)
             motion, rest = z[:, :MOTION_CHANNELS], z[:, MOTION_CHANNELS:]
             flow, face = motion[:, :FLOW_CHANNELS], motion[:, FLOW_CHANNELS:]
             flow = flow + torch.randn_like(flow) * strength * flow.std() * 0.5
             face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
         truth = batch.expression[:, 4]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             seen = self.model.read_reference(batch.reference, batch.points, *z.shape[-2:])[:, 0]
-            told = torch.where(torch.rand(len(truth), 1) < recipe.told_truth, truth, seen.detach())
+            told = torch.where(torch.rand(len(truth), 1, device=z.device) < recipe.told_truth, truth, seen.detach())
             z = torch.cat([flow, face, rest], 1)
             decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
         misread = (seen - truth).square().mean()
@@ -245,13 +215,13 @@ class CodecTrainer:
     def _criticism(self, decoded: Tensor, batch: Batch, loss: Tensor) -> Tensor:
         """Teaches the critic, then asks it; its gradient on the picture is brought to a share of the pixels'."""
         filmed, painted = (mouths(frames, batch.mouth, batch.points) for frames in (batch.group, decoded.float()))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             taught = critic_loss(self.critic, filmed, painted)
         self.critic_optimizer.zero_grad()
         taught.backward()
         self.critic_optimizer.step()
         self.critic.requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             held = painter_loss(self.critic, filmed, painted)
         self.critic.requires_grad_(True)
         own, of_pixels = (torch.autograd.grad(part, decoded, retain_graph=True)[0].norm() for part in (held, loss))
@@ -268,12 +238,12 @@ class CodecTrainer:
         """A copy with the averaged weights."""
         model = AutoencoderReference.from_config(self.model.config)
         model.load_state_dict({**self.model.state_dict(), **self.ema})
-        return model.to(memory_format=torch.channels_last).eval()
+        return model.to(self.device, memory_format=torch.channels_last).eval()
 
-    def _report(self, loss: float | None) -> None:
+    def _report(self, loss: Tensor | None) -> None:
         row = {
             "minutes": round(self.seconds / 60, 1), "step": self.step, "samples": self.step * self.recipe.batch_size,
-            "loss": round(loss or 0.0, 4), **evaluate(self.evaluation_model(), self.validation),
+            "loss": round(float(loss or 0.0), 4), **evaluate(self.evaluation_model(), self.validation),
         }  # fmt: skip
         self.say(json.dumps(row))
         with (self.recipe.output / "log.jsonl").open("a") as log:
@@ -293,7 +263,10 @@ class CodecTrainer:
         partial.rename(recipe.output / "state.safetensors")
 
     def _begin(self) -> None:
-        """The latents' basis and the faces' flow fields: computed, or those of an earlier codec where they fit."""
+        """The latents' basis and the faces' flow fields: computed, or those of an earlier codec where they fit. A run
+        that is gone on with brings its own."""
+        if (self.recipe.output / "state.safetensors").exists():
+            return
         composer, start = Composer(self.training, self.recipe.crop), self.recipe.start
         if start is not None:
             known = load_file(start / "diffusion_pytorch_model.safetensors")
@@ -305,12 +278,10 @@ class CodecTrainer:
         if not self.model.painter.basis.any():
             self.say("fitting the flow fields of faces")
             fit_face_basis(self.model, composer, self.recipe.face_draws, np.random.default_rng(self.recipe.seed))
-        self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
 
     def _resume(self) -> None:
         path = self.recipe.output / "state.safetensors"
         if not path.exists():
-            self._begin()
             return
         state = load_file(path)
         with safe_open(path, "pt") as file:
@@ -336,12 +307,13 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
     """On plain composites: PSNR in dB everywhere and in mouth boxes, of decoding with and without components and of the
     reference shown as a still."""
     composer, rng = Composer(tracks, 96, augment=False), np.random.default_rng(1)
+    device = model.basis.device
     names = ("psnr", "psnr_motion", "psnr_still")
     sums, pixels = np.zeros((len(names), 2)), np.zeros(2)
     for _ in range(draws):
-        batch = collate([composer.draw(rng)], 2.0, 1.0)
+        batch = collate([composer.draw(rng)], 2.0, 1.0).to(device)
         inside = (batch.weight > 1).float()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             z = batch.latents(model)
             motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
             shown = [model.decode_groups(part, batch.reference, batch.points)[0].clamp(-1, 1) for part in (z, motion)]

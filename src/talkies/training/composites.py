@@ -219,12 +219,15 @@ def move_box(box: Array, affine: Array) -> Array:
 
 def recolour(film: Array, rng: np.random.Generator) -> Array:
     """The same camera for all frames: `[N, H, W, 3]` in [0, 1] under another exposure, tint, saturation and curve."""
-    film = np.clip(film, 0, 1) ** float(np.exp(rng.normal(0, 0.25)))
-    grey = film.mean(-1, keepdims=True)
-    film = grey + (film - grey) * float(rng.choice([rng.uniform(0.4, 1.4), 0.0], p=[0.94, 0.06]))
-    film = film * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32) * float(np.exp(rng.normal(0, 0.15)))
-    middle = rng.uniform(0.3, 0.6)
-    return np.clip((film - middle) * rng.uniform(0.75, 1.25) + middle + rng.normal(0, 0.04), 0, 1)
+    curve = float(np.exp(rng.normal(0, 0.25)))
+    saturation = float(rng.choice([rng.uniform(0.4, 1.4), 0.0], p=[0.94, 0.06]))
+    tint = np.exp(rng.normal(0, 0.12, 3)) * float(np.exp(rng.normal(0, 0.15)))
+    middle, contrast, brighter = rng.uniform(0.3, 0.6), rng.uniform(0.75, 1.25), rng.normal(0, 0.04)
+    # towards grey, tint, contrast and brightness are one matrix: [3, 3] and what is added
+    mixed = (saturation * np.eye(3) + (1 - saturation) / 3) * (tint * contrast)[:, None]
+    matrix = np.concatenate([mixed, np.full((3, 1), middle * (1 - contrast) + brighter)], 1)
+    pixels = np.clip(film, 0, 1, dtype=np.float32).reshape(-1, film.shape[-2], 3)
+    return np.clip(cv2.transform(cv2.pow(pixels, curve), matrix), 0, 1).reshape(film.shape)
 
 
 def degrade(film: Array, rng: np.random.Generator) -> Array:

@@ -43,6 +43,7 @@ class DataSection(_Section):
         clip_sample: (first channel, one past the last, limit): latents beyond it are cut off. A few wild values of a
             measured flow outweigh all others in a squared error.
         prefetch: Batches prepared ahead by a background thread.
+        workers: Processes that prepare them for it, for devices that are faster than one thread; 0 for none.
     """
 
     train: Annotated[tuple[Path, ...], Field(min_length=1)]
@@ -54,6 +55,7 @@ class DataSection(_Section):
     latent_frames: Annotated[int, Field(ge=2)] | None = None
     clip_sample: tuple[tuple[int, int, Positive], ...] = ()
     prefetch: Annotated[int, Field(ge=1, le=64)] = 4
+    workers: Annotated[int, Field(ge=0, le=128)] = 0
 
 
 class ModelSection(_Section):
@@ -188,20 +190,38 @@ class PrefixSection(_Section):
     scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
+class HearingSection(_Section):
+    """Training voices are few, and a network learns them by heart: features of speech are disturbed, so that it relies
+    on none of their details. In units of the features' own spread, which is one.
+
+    Attributes:
+        noise: Largest standard deviation of noise on every feature; every clip has its own.
+        voice: Standard deviation of what is added to every channel, and of the logarithm of what it is multiplied by:
+            the same throughout a clip, as another speaker's.
+        dropped: Share of channels that a speaker of a clip lacks.
+    """
+
+    noise: Annotated[float, Field(ge=0.0)] = 0.0
+    voice: Annotated[float, Field(ge=0.0)] = 0.0
+    dropped: Probability = 0.0
+
+
 class ConditionSection(_Section):
-    """Tasks, dropout for the guidance branches, and motion prefixes.
+    """Tasks, dropout for the guidance branches, motion prefixes, and how well voices are heard.
 
     Attributes:
         drop_text: Share of samples that see the empty prompt.
         drop_text_and_audio: Share of batches that see neither (the unconditional branch).
         image_to_video: Share of batches trained as image-to-video: prompt kept, audio zeroed (paper section 6).
         prefix: Motion frames for long video.
+        hearing: What features of speech suffer.
     """
 
     drop_text: Probability = 0.1
     drop_text_and_audio: Probability = 0.1
     image_to_video: Probability = 0.0
     prefix: PrefixSection = PrefixSection()
+    hearing: HearingSection = HearingSection()
 
     @model_validator(mode="after")
     def _leaves_audio(self) -> ConditionSection:

@@ -34,7 +34,7 @@ def mouths(frames: Tensor, boxes: Tensor, points: Tensor) -> Tensor:
     eyes, mouth = points[:, 0, :2].mean(1), points[:, 0, 3:5].mean(1)
     length = (mouth - eyes).norm(dim=-1)[:, None, None, None]
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2  # [N, 4, 2]
-    y, x = torch.meshgrid(torch.linspace(-1, 1, HEIGHT), torch.linspace(-1, 1, WIDTH), indexing="ij")
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, device=boxes.device) for n in (HEIGHT, WIDTH)), indexing="ij")
     places = torch.stack(
         [
             middle[..., 0, None, None] + x * _REACH[0] * length,
@@ -75,5 +75,8 @@ def painter_loss(critic: Critic, filmed: Tensor, painted: Tensor, features: floa
     opinion, seen = critic(painted)
     with torch.no_grad():
         _, wanted = critic(filmed)
-    apart = sum(((a.float() - b.float()).abs().mean() for a, b in zip(seen, wanted, strict=True)), torch.zeros(()))
+    apart = sum(
+        ((a.float() - b.float()).abs().mean() for a, b in zip(seen, wanted, strict=True)),
+        torch.zeros((), device=opinion.device),
+    )
     return -opinion.float().mean() + features * apart / len(seen)

@@ -370,6 +370,7 @@ class Trainer:
             builder,
             draws=self.progress.step * recipe.data.accumulation,
             prefetch=recipe.data.prefetch,
+            workers=recipe.data.workers,
             rank=self.world.rank,
             world=self.world.size,
         )
