@@ -399,14 +399,14 @@ class Delivery:
 
 
 class BatchLoader:
-    """Prepares batches in a background thread.
+    """Prepares batches in a background thread, or in processes.
 
     Args:
         order: Numbers of the samples of each batch, from a source's `walk`, with the place in the data after it.
         builder: Draws the batches.
         draws: Batches built before (step * accumulation).
         prefetch: Batches kept ready.
-        workers: Processes that build them; 0: the thread does.
+        workers: Processes that build them; 0: a thread does.
         rank: This process.
         world: Number of processes.
 
@@ -424,32 +424,41 @@ class BatchLoader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        self._order = enumerate(order, start=draws)
+        self._draws = _Draws(builder, rank, world)
+        self._prefetch, self._workers = prefetch, workers
+        self._built: Iterator[Batch] | None = None
+        self._places: deque[OrderState] = deque()
         self._queue: queue.Queue[Delivery | BaseException] = queue.Queue(maxsize=prefetch)
         self._closed = threading.Event()
-        self._places: deque[OrderState] = deque()
-        asked = self._asked(order, draws)
-        built = DataLoader(
-            _Draws(builder, rank, world),
-            batch_size=None,
-            sampler=asked,  # type: ignore[arg-type]  # any iterable will do
-            num_workers=workers,
-            worker_init_fn=_one_thread if workers else None,
-        )
-        self._thread = threading.Thread(target=self._work, args=(built,), name="talkies-batches", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._work, name="talkies-batches", daemon=True)
+        if not workers:
+            self._thread.start()
 
-    def _asked(self, order: Iterator[tuple[list[int], OrderState]], draws: int) -> Iterator[tuple[int, list[int]]]:
-        for draw, (numbers, after) in enumerate(order, start=draws):
-            self._places.append(after)
-            yield draw, numbers
-
-    def _work(self, built: DataLoader[Batch]) -> None:
+    def _work(self) -> None:
         try:
-            for batch in built:
-                if not self._offer(Delivery(batch, self._places.popleft())):
+            for draw, (numbers, after) in self._order:
+                if not self._offer(Delivery(self._draws[draw, numbers], after)):
                     return
         except Exception as error:
             self._offer(error)
+
+    def _asked(self) -> Iterator[tuple[int, list[int]]]:
+        for draw, (numbers, after) in self._order:
+            self._places.append(after)
+            yield draw, numbers
+
+    def _built_by_workers(self) -> Iterator[Batch]:
+        return iter(
+            DataLoader(
+                self._draws,
+                batch_size=None,
+                sampler=self._asked(),  # type: ignore[arg-type]  # any iterable will do
+                num_workers=self._workers,
+                prefetch_factor=-(-self._prefetch // self._workers),
+                worker_init_fn=_one_thread,
+            )
+        )
 
     def _offer(self, item: Delivery | BaseException) -> bool:
         while not self._closed.is_set():
@@ -462,15 +471,21 @@ class BatchLoader:
 
     def next(self) -> Delivery:
         """The next batch; waits for it."""
+        if self._workers:
+            if self._built is None:
+                self._built = self._built_by_workers()
+            return Delivery(next(self._built), self._places.popleft())
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item
         return item
 
     def close(self) -> None:
-        """Stops the thread."""
+        """Stops thread and workers."""
         self._closed.set()
-        self._thread.join(timeout=10)
+        self._built = None
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
 
     def __enter__(self) -> Self:
         return self
