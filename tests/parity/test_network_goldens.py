@@ -1,4 +1,5 @@
-"""The network against outputs of the authors' program (see the goldens' README), in float32 on a CPU."""
+"""The network against outputs of the authors' program (see the goldens' README), in float32: on a CPU, and on a GPU
+where there is one."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel, re
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 TOLERANCE = 1e-4  # of the largest absolute value
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden files at {GOLDEN}")
 
@@ -28,12 +30,21 @@ def error(actual: torch.Tensor, expected: torch.Tensor) -> float:
     return relative
 
 
-@pytest.fixture(scope="module")
-def network() -> MultiTalkTransformer3DModel:
+def home(output: object) -> object:
+    """What a module returned, on the CPU."""
+    if isinstance(output, tuple):
+        return tuple(map(home, output))
+    return output.cpu() if isinstance(output, torch.Tensor) else output
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def network(request: pytest.FixtureRequest) -> MultiTalkTransformer3DModel:
+    torch.backends.cudnn.allow_tf32 = False
     file = GOLDEN / "transformer_weights.safetensors"
     with safe_open(file, "pt") as opened:
         config = json.loads(opened.metadata()["config"])
-    return load_official({name: tensor.float() for name, tensor in load_file(file).items()}, config)
+    weights = {name: tensor.float() for name, tensor in load_file(file).items()}
+    return load_official(weights, config).to(request.param)
 
 
 class Run:
@@ -47,25 +58,26 @@ class Run:
         context = self.golden["in.context"]
         text = torch.zeros(1, text_length, context.shape[1])  # the authors pad with zeros before the embedding
         text[0, : len(context)] = context
-        self.audio = self.golden["in.audio"][None]  # [1, P, F, W, S, C]
-        self.masks = self.golden["in.ref_target_masks"][None]
-        self.arguments = (
-            torch.cat([self.golden["in.x"][None], self.golden["in.y"]], dim=1),
-            self.golden["in.t"],
-            text,
-            self.golden["in.clip_fea"],
-        )
+        device = network.device
+        self.audio = self.golden["in.audio"][None].to(device)  # [1, P, F, W, S, C]
+        self.masks = self.golden["in.ref_target_masks"][None].to(device)
+        picture = torch.cat([self.golden["in.x"][None], self.golden["in.y"]], dim=1)
+        inputs = (picture, self.golden["in.t"], text, self.golden["in.clip_fea"])
+        self.arguments = [tensor.to(device) for tensor in inputs]
         self.seen: dict[str, torch.Tensor] = {}
         handles = [
-            module.register_forward_hook(lambda _module, _in, out, name=name: self.seen.update({name: out}))
+            module.register_forward_hook(lambda _module, _in, out, name=name: self.seen.update({name: home(out)}))
             for name, module in network.named_modules()
         ]
-        with torch.no_grad(), record_person_maps(network) as self.maps:
-            self.out = network(*self.arguments, self.audio, self.masks).sample
+        with torch.no_grad(), record_person_maps(network) as maps:
+            self.out = network(*self.arguments, self.audio, self.masks).sample.cpu()
+        self.maps = [home(person_map) for person_map in maps]
         for handle in handles:
             handle.remove()
         with torch.no_grad():
-            self.out_null_audio = network(*self.arguments, torch.zeros_like(self.audio)[:, -1:], self.masks).sample
+            self.out_null_audio = network(
+                *self.arguments, torch.zeros_like(self.audio)[:, -1:], self.masks
+            ).sample.cpu()
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one person", "two people"])
