@@ -23,7 +23,7 @@ from talkies.models.autoencoder_reference import (
 
 def tiny(components: int = 4) -> AutoencoderReference:
     torch.manual_seed(0)
-    model = AutoencoderReference(MOTION_CHANNELS + components, (8, 8, 16)).eval()
+    model = AutoencoderReference(MOTION_CHANNELS + components, (8, 8, 8, 16)).eval()
     basis = torch.linalg.qr(torch.randn(model.basis.shape[1], components)).Q.T
     model.basis.data.copy_(basis)
     return model

@@ -25,7 +25,7 @@ PLACES = FLOW_CHANNELS + FRAMES * EXPRESSIONS
 def painted(seed: int = 0) -> AutoencoderReference:
     """One whose flow fields and network do something."""
     torch.manual_seed(seed)
-    model = AutoencoderReference(MOTION_CHANNELS + 2, (8, 8, 16)).eval()
+    model = AutoencoderReference(MOTION_CHANNELS + 2, (8, 8, 8, 16)).eval()
     smooth = F.interpolate(torch.randn(len(model.painter.basis), 2, 6, 6), size=96, mode="bicubic")
     model.painter.basis.data.copy_(smooth)
     model.painter.out.bias.data[14:] += 3

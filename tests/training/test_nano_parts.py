@@ -156,7 +156,7 @@ def test_skin_moves_with_the_jaw_before_anything_is_trained(recipe: CodecRecipe,
     model, moved, left = load_codec(codec), [], []
     composer = Composer(find_tracks(recipe.tracks[0])[4:], 96, augment=False)
     for seed in range(8):
-        for inputs, cells, moves in vertex_motion(model, composer.draw(np.random.default_rng(seed), mesh=True)):
+        for inputs, cells, moves in vertex_motion(model, composer.draw(np.random.default_rng(seed))):
             flow = torch.einsum("k,kcyx->cyx", inputs, model.painter.basis.float()).flatten(1)[:, cells].T
             chin = cells // SQUARE > MOUTH[1] + 12
             moved.append(moves[chin].norm(dim=1).mean())

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.domain.expression import EXPRESSION, KEPT
-from talkies.models.autoencoder_reference import CELL, measure_flow, resized
+from talkies.models.autoencoder_reference import CELL, resized
 from talkies.models.face_painter import DETAIL
+from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, since_reference
 
 Array = NDArray[Any]
@@ -92,10 +93,10 @@ class Composite:
     mouth: Array  # [4, 4]
     face: Array  # [4, 4]
     faces: Array  # [4, 10, s/16, s/16]: `face_maps`
-    flow: Array  # [4, 2, s, s]: an optical flow from each frame to the reference, in pixels of that size
+    flow: Array  # [4, 2, s, s]: the optical flow from each frame to the reference, in pixels of that size
     points: Array  # [1, 5, 2]: landmarks of the reference as a detector might give them
     expression: Array  # [5, 8]: of the frames and of the reference
-    mesh: Array  # [5, V, 3]: the face's vertices, x y in pixels of the crop, then their distance; V may be 0
+    mesh: Array  # [5, V, 3]: the face's vertices, x y in pixels of the crop, then their distance
 
 
 class Composer:
@@ -114,8 +115,8 @@ class Composer:
         bank = np.random.default_rng(7)
         self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
 
-    def draw(self, rng: np.random.Generator, mesh: bool = False) -> Composite:
-        """One composite; the generator decides everything. `mesh`: with the face's vertices."""
+    def draw(self, rng: np.random.Generator) -> Composite:
+        """One composite; the generator decides everything."""
         track = self.tracks[int(rng.integers(len(self.tracks)))]
         count, _, width = track.frames.shape[:3]
         # frames further apart than a film's say more of a face in one draw; a step of 0 is a still, as latent frame 0
@@ -129,8 +130,8 @@ class Composer:
         camera = self._sway(rng, 0.6) if self.augment and rng.random() < 0.25 else np.zeros((5, 4))
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         ground = self._ground(background, rng)
-        vertices = track.mesh(times) if mesh else np.zeros((5, 0, 3), np.float32)
-        pictures, mouths, faces, points = [], [], [], []
+        vertices = track.mesh(times)
+        pictures, mouths, faces, points, covered = [], [], [], [], []
         for k, t in enumerate(times):
             body = frame @ _similarity(sway[k], width / 2)
             lens = _similarity(camera[k], self.side / 2)
@@ -143,25 +144,28 @@ class Composer:
             ).astype(np.float32)
             scenery = cv2.warpAffine(ground, lens[:2], (self.side, self.side), borderMode=cv2.BORDER_REFLECT)
             alpha = person[..., 3:] / 255
+            covered.append(alpha[..., 0])
             pictures.append(person[..., :3] + scenery * (1 - alpha))
             mouths.append(move_box(labels["mouth_box"][t], affine))
             faces.append(move_box(labels["face_box"][t], affine))
             points.append(move_points(labels["points"][t], affine))
             vertices[k, :, :2] = move_points(vertices[k, :, :2], affine)
-        film = np.stack(pictures) / 255
+        film, coverage = np.stack(pictures) / 255, np.stack(covered)
         if self.augment:
             film = degrade(recolour(film, rng), rng)
         mouth, face, landmarks = np.stack(mouths), np.stack(faces), np.stack(points)
         if flip:
-            film = film[:, :, ::-1]
+            film, coverage = film[:, :, ::-1], coverage[:, :, ::-1]
             landmarks[..., 0] = self.side - landmarks[..., 0]
             vertices[..., 0] = self.side - vertices[..., 0]
             mouth, face = (
                 np.stack([self.side - b[:, 2], b[:, 1], self.side - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
-        frames = resized(torch.from_numpy(film), self.size, self.size)
-        flow = measure_flow(frames[:4], frames[4]).numpy()
+        frames = resized(torch.from_numpy(film), self.size, self.size).numpy()
+        told = vertices / (DETAIL, DETAIL, 1.0)
+        hides = resized(torch.from_numpy(np.ascontiguousarray(coverage[:4])), self.size, self.size).numpy()
+        flow = face_flow(frames[:4], frames[4], told[:4], told[4], hides)
         cells = self.size // CELL
         maps = face_maps(labels["face_units"][times[:4]], landmarks[:4] / DETAIL, cells, cells)
         units = expressions(labels["face_units"][times])

@@ -26,7 +26,7 @@ def fit_face_basis(model: AutoencoderReference, composer: Composer, draws: int, 
     pixels = SQUARE * SQUARE
     scatter, mixed = torch.zeros(pixels, known, known), torch.zeros(pixels, known, 2)
     for _ in range(draws):
-        draw = composer.draw(rng, mesh=True)
+        draw = composer.draw(rng)
         for inputs, cells, moves in vertex_motion(model, draw):
             scatter[cells] += inputs[:, None] * inputs
             mixed[cells] += inputs[:, None] * moves[:, None, :]

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import CELL, EXPRESSIONS, FRAMES, AutoencoderReference, measure_flow
+from talkies.models.autoencoder_reference import CELL, EXPRESSIONS, FRAMES, AutoencoderReference
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
+from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, places_of, since_reference
 from talkies.training.shards import CachedSample
 
@@ -63,8 +64,8 @@ class Panel:
 @dataclass(frozen=True)
 class Strip:
     """A composed panel before encoding: `film [F, 3, H, W]` in [-1, 1], `alpha [F, H, W]`, face boxes `[F, 4]`, maps of
-    expression `[F, 10, h, w]`, expressions `[F, 8]`, and the places of mouth and eyes as a detector might give them
-    `[F, 2, h, w]`."""
+    expression `[F, 10, h, w]`, expressions `[F, 8]`, the places of mouth and eyes as a detector might give them
+    `[F, 2, h, w]`, and the face's vertices `[F, V, 3]` (x, y in pixels, distance)."""
 
     film: Array
     alpha: Array
@@ -72,6 +73,12 @@ class Strip:
     faces: Array
     units: Array
     seen: Array
+    mesh: Array
+
+    def flow(self, reference: int) -> Array:
+        """From each frame to frame `reference`, `[F, 2, H, W]` in pixels."""
+        film, mesh = self.film, self.mesh
+        return face_flow(film, film[reference], mesh, mesh[reference], self.alpha)
 
 
 def compose_strip(
@@ -97,6 +104,8 @@ def compose_strip(
         film[k] = person[..., :3] + scenery * (1 - alpha[k, ..., None])
     film = degrade(recolour(film / 255, rng), rng)
     points = move_points(labels["points"], affine)
+    mesh = track.mesh(range(count))
+    mesh[..., :2] = move_points(mesh[..., :2], affine)
     return Strip(
         np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), np.float32),
         alpha,
@@ -104,6 +113,7 @@ def compose_strip(
         face_maps(labels["face_units"], points, height // CELL, width // CELL),
         expressions(labels["face_units"]),
         places_of(detected(points, rng), height // CELL, width // CELL),
+        mesh,
     )
 
 
@@ -113,7 +123,7 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
     film = torch.from_numpy(strip.film)
     count = (len(film) - 1) // FRAMES
     still = film[reference]
-    flow = measure_flow(film, still)  # [F, 2, H, W]
+    flow = torch.from_numpy(strip.flow(reference))
 
     def in_groups(frames: Tensor) -> Tensor:  # [F, c, H, W] -> [K + len(STARTS), 4, c, H, W]
         groups = frames[1 : 1 + count * FRAMES].unflatten(0, (count, FRAMES))
