@@ -25,7 +25,7 @@ from torch import Tensor
 from talkies.evaluation.faces import ArrayVideo, track_faces
 from talkies.evaluation.mouth import measured_mouth
 from talkies.media.face_places import find_landmarks
-from talkies.models.autoencoder_reference import FRAMES, MOTION_CHANNELS, AutoencoderReference, measure_flow
+from talkies.models.autoencoder_reference import FRAMES, MOTION_CHANNELS, AutoencoderReference
 from talkies.training.composite_batches import Batch, collate
 from talkies.training.composites import Composer, find_tracks
 from talkies.training.faces import since_reference
@@ -76,7 +76,7 @@ def lips(codec: AutoencoderReference, folder: Path, count: int) -> None:
         film, maps = (torch.from_numpy(v[:frames]) for v in (strip.film, added))
         still = film[:1].expand(frames // FRAMES, -1, -1, -1)
         groups, faces = (v[1:].unflatten(0, (-1, FRAMES)) for v in (film, maps))
-        flow = measure_flow(film[1:], film[0]).unflatten(0, (-1, FRAMES))
+        flow = torch.from_numpy(strip.flow(0)[1:frames]).unflatten(0, (-1, FRAMES))
         z = codec.encode_groups(groups, still, flow, faces)
         z[:, MOTION_CHANNELS:] = 0
         points = torch.from_numpy(find_landmarks(Image.fromarray(_bytes(film[:1])[0])))
