@@ -91,6 +91,22 @@ def test_plain_guidance_is_the_formula_and_skips_only_passes_that_cancel(text: f
     torch.testing.assert_close(velocity, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [ClassifierFreeGuidance, AdaptiveProjectedGuidance])
+@pytest.mark.parametrize("audio", [1.0, 4.0])
+def test_words_do_not_guide_what_voices_decide(
+    kind: type[ClassifierFreeGuidance] | type[AdaptiveProjectedGuidance], audio: float
+) -> None:
+    plain, voiced = kind(5.0, audio), kind(5.0, audio, voiced=(0, 2))
+    p = predictions_of(plain)
+    guided, apart = (guider.combine(p, Momentum())[0] for guider in (plain, voiced))
+    others = [c for c in range(SHAPE[1]) if c not in (0, 2)]
+    assert torch.equal(apart[:, others], guided[:, others])
+    assert not torch.allclose(apart[:, [0, 2]], guided[:, [0, 2]])
+    if kind is ClassifierFreeGuidance:
+        heard = (audio - 1) * (p["drop_text"] - p["uncond"]) if audio != 1 else 0.0
+        torch.testing.assert_close(apart[:, [0, 2]], (p["cond"] + heard)[:, [0, 2]], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("text", "audio", "names"),
     [

@@ -330,7 +330,8 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                 return plan.sampling.solver()
             return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
 
-        plain, cued = plan.sampling.guider(), settings.cue_sampling(plan.size).guider()
+        voiced = self.transformer.config.unseen_channels or ()
+        plain, cued = (part.guider(voiced) for part in (plan.sampling, settings.cue_sampling(plan.size)))
         levels = make_solver().levels
         steps, segments = len(levels) - 1, len(plan.segments.segments)
         with self.progress_bar(total=steps * segments) as bar:

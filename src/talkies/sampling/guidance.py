@@ -77,6 +77,15 @@ def _needed_branches(text_scale: float, audio_scale: float) -> tuple[Branch, ...
     return (COND, DROP_TEXT, UNCOND)
 
 
+def _by_channel(scale: float, voiced: tuple[int, ...], like: torch.Tensor) -> float | torch.Tensor:
+    """`scale`, but 1 in the channels `voiced` of ``like [B, C, T, H, W]``."""
+    if not voiced:
+        return scale
+    scales = like.new_full((like.shape[1], 1, 1, 1), scale)
+    scales[list(voiced)] = 1.0
+    return scales
+
+
 @dataclass(frozen=True)
 class ClassifierFreeGuidance:
     """Guidance with separate scales for text and audio (MultiTalk).
@@ -87,6 +96,7 @@ class ClassifierFreeGuidance:
     Args:
         text_scale: In [0, 100]; 5 in the paper, 1 for distilled few-step weights.
         audio_scale: In [0, 100]; 4 in the paper, 2 for few-step weights.
+        voiced: Channels that voices alone decide (`unseen_channels` of the transformer): words do not guide them.
 
     Raises:
         InputError: A scale is out of its range.
@@ -94,6 +104,7 @@ class ClassifierFreeGuidance:
 
     text_scale: float = 5.0
     audio_scale: float = 4.0
+    voiced: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _needed_branches(self.text_scale, self.audio_scale)
@@ -104,16 +115,17 @@ class ClassifierFreeGuidance:
 
     def combine(self, predictions: Mapping[str, torch.Tensor], memory: Momentum) -> tuple[torch.Tensor, Momentum]:
         cond = predictions[COND.name]
+        text_scale = _by_channel(self.text_scale, self.voiced, cond)
         match self.branches:
             case (_,):
                 velocity = cond
             case (_, other):
                 base = predictions[other.name]
-                scale = self.audio_scale if other == DROP_AUDIO else self.text_scale
+                scale = self.audio_scale if other == DROP_AUDIO else text_scale
                 velocity = base + scale * (cond - base)
             case _:
                 drop_text, uncond = predictions[DROP_TEXT.name], predictions[UNCOND.name]
-                velocity = uncond + self.text_scale * (cond - drop_text) + self.audio_scale * (drop_text - uncond)
+                velocity = uncond + text_scale * (cond - drop_text) + self.audio_scale * (drop_text - uncond)
         return velocity, memory
 
 
@@ -127,7 +139,7 @@ class AdaptiveProjectedGuidance:
     over channels, frames, height and width.
 
     Args:
-        text_scale, audio_scale: As in ``ClassifierFreeGuidance``.
+        text_scale, audio_scale, voiced: As in ``ClassifierFreeGuidance``.
         momentum: In (-1, 1); 0 turns it off.
         norm_threshold: Longest L2 norm of a difference; 0 turns the limit off.
         eta: Share of the part parallel to ``cond`` that is kept, in [0, 1].
@@ -138,6 +150,7 @@ class AdaptiveProjectedGuidance:
 
     text_scale: float = 5.0
     audio_scale: float = 4.0
+    voiced: tuple[int, ...] = ()
     momentum: float = -0.75
     norm_threshold: float = 55.0
     eta: float = 0.0
@@ -161,7 +174,8 @@ class AdaptiveProjectedGuidance:
         names = {branch.name for branch in self.branches}
         if DROP_TEXT.name in names:
             text_sum = self.accumulate(cond - predictions[DROP_TEXT.name], memory.text)
-            velocity = velocity + (self.text_scale - 1) * self.project(text_sum, cond)
+            scale = _by_channel(self.text_scale, self.voiced, cond)
+            velocity = velocity + (scale - 1) * self.project(text_sum, cond)
         if self.audio_scale != 1:
             difference = (
                 predictions[DROP_TEXT.name] - predictions[UNCOND.name]

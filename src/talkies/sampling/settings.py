@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -29,10 +29,14 @@ class SamplingSettings:
     audio_scale: float = 4.0
     projected: bool = False
 
-    def guider(self) -> Guider:
-        """The guider of these settings; raises ``InputError`` for scales out of range."""
+    def guider(self, voiced: Sequence[int] = ()) -> Guider:
+        """The guider of these settings; raises ``InputError`` for scales out of range.
+
+        Args:
+            voiced: Channels that words do not guide.
+        """
         kind = AdaptiveProjectedGuidance if self.projected else ClassifierFreeGuidance
-        return kind(self.text_scale, self.audio_scale)
+        return kind(self.text_scale, self.audio_scale, tuple(voiced))
 
     def solver(self) -> EulerSolver:
         """Euler's method on the shifted schedule; raises ``InputError`` for steps or shift out of range."""
