@@ -14,8 +14,8 @@ from torch import Tensor
 from talkies.models.autoencoder_reference import AutoencoderReference, resized
 from talkies.models.face_painter import DETAIL, SQUARE, face_frames, features
 from talkies.training.composites import Composer, Composite
+from talkies.training.exact_flow import in_sight
 
-_HIDDEN = 0.06  # decimetres behind the nearest vertex of the same two pixels: out of sight
 _RIDGE = 0.002
 
 
@@ -50,7 +50,7 @@ def vertex_motion(model: AutoencoderReference, draw: Composite) -> list[tuple[Te
     found = []
     for k in range(4):
         start = _moved(frame[0], _moved(motion[0, k], mesh[k, :, :2]))
-        seen = _in_sight(mesh[k]) & ((start >= 0) & (start < SQUARE)).all(1)
+        seen = torch.from_numpy(in_sight(draw.mesh[k])) & ((start >= 0) & (start < SQUARE)).all(1)
         cell = start[seen].long()
         cells, back = torch.unique(cell[:, 1] * SQUARE + cell[:, 0], return_inverse=True)
         count = torch.zeros(len(cells)).index_add(0, back, torch.ones(len(back)))
@@ -62,16 +62,6 @@ def vertex_motion(model: AutoencoderReference, draw: Composite) -> list[tuple[Te
 
 def _moved(affine: Tensor, points: Tensor) -> Tensor:
     return points @ affine[:, :2].T + affine[:, 2]
-
-
-def _in_sight(mesh: Tensor) -> Tensor:
-    """Which of `mesh [V, 3]` are about the nearest where they are."""
-    place = (mesh[:, :2] / 2).long()
-    place = place - place.amin(0)
-    width = int(place[:, 0].max()) + 1
-    number = place[:, 1] * width + place[:, 0]
-    nearest = torch.full((int(number.max()) + 1,), torch.inf).scatter_reduce(0, number, mesh[:, 2], "amin")
-    return mesh[:, 2] < nearest[number] + _HIDDEN
 
 
 def _blur(field: Tensor) -> Tensor:
