@@ -50,7 +50,7 @@ def vertex_motion(model: AutoencoderReference, draw: Composite) -> list[tuple[Te
     found = []
     for k in range(4):
         start = _moved(frame[0], _moved(motion[0, k], mesh[k, :, :2]))
-        seen = torch.from_numpy(in_sight(draw.mesh[k])) & ((start >= 0) & (start < SQUARE)).all(1)
+        seen = torch.from_numpy(in_sight(mesh[k].numpy())) & ((start >= 0) & (start < SQUARE)).all(1)
         cell = start[seen].long()
         cells, back = torch.unique(cell[:, 1] * SQUARE + cell[:, 0], return_inverse=True)
         count = torch.zeros(len(cells)).index_add(0, back, torch.ones(len(back)))
