@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-from talkies.models.autoencoder_reference import CELL, coarse_flow, measure_flow, warp
+from talkies.models.autoencoder_reference import CELL, FLOW_UNIT, FRAMES, coarse_flow, measure_flow, warp
 from talkies.stage.gestures import GESTURES
 from talkies.training.composites import find_tracks
 from talkies.training.exact_flow import in_sight
@@ -27,8 +27,8 @@ from talkies.training.panels import compose_strip
 
 def averaged(flow: torch.Tensor) -> torch.Tensor:
     """`[F, 2, H, W]` as latents tell it."""
-    cells = torch.nn.functional.avg_pool2d(flow, CELL) / 8.0
-    return coarse_flow(cells.repeat(1, 4, 1, 1))[:, 0]
+    cells = torch.nn.functional.avg_pool2d(flow, CELL) / FLOW_UNIT
+    return coarse_flow(cells.repeat(1, FRAMES, 1, 1))[:, 0]
 
 
 def main() -> None:

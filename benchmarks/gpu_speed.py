@@ -2,10 +2,10 @@
 
     python benchmarks/gpu_speed.py --people 1 2 4 --size 480x832 --frames 81
 
-The network has random weights in bf16, made on the device: its speed and memory are those of the real one. A step is
-one forward pass with speech; a film takes three of them for each of its sampling steps (all conditions, without words,
-without anything), and text and picture are encoded once. Times are medians over `--repeats` passes after one that is
-not counted. `--layers` takes less of the network, for smaller devices.
+The network has random weights in bf16, made on the device, of the shapes of the real one, whose norms are float32.
+A step is one forward pass with speech; a film takes three of them for each of its sampling steps (all conditions,
+without words, without anything), and text and picture are encoded once. Times are medians over `--repeats` passes after
+one that is not counted. `--layers` takes less of the network, for smaller devices.
 """
 
 from __future__ import annotations

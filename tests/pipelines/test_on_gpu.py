@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ def film(pipeline: MultiTalkPipeline, picture: Image.Image, people: int) -> np.n
 
 @pytest.mark.parametrize("make", [wan_pipeline, reference_pipeline], ids=["Wan's parts", "the small model's"])
 @pytest.mark.parametrize("people", [1, 2, 3])
-def test_films_are_those_of_the_cpu(make, picture: Image.Image, people: int, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_films_are_those_of_the_cpu(
+    make: Callable[[], MultiTalkPipeline], picture: Image.Image, people: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     pipeline = make()
     expected = film(pipeline, picture, people)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRA
 from talkies.models.face_painter import MOUTH, SQUARE
 from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
-from talkies.training.composite_batches import collate
+from talkies.training.composite_batches import CompositeBatches, collate
 from talkies.training.composites import Composer, find_tracks
 from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, painter_loss
 from talkies.training.face_basis import vertex_motion
@@ -149,6 +149,15 @@ def test_components_improve_on_motion_alone(recipe: CodecRecipe, codec: Path) ->
         z[:, MOTION_CHANNELS:] = 0
         motion = model.decode_groups(z, batch.reference)[0]
     assert (whole - batch.group).square().mean() < (motion - batch.group).square().mean()
+
+
+def test_batches_are_the_same_whoever_composes_them(recipe: CodecRecipe) -> None:
+    composer = Composer(find_tracks(recipe.tracks[0]), 64)
+    alone, beside = (CompositeBatches(composer, 2, (10.0, 2.0), 5).walk(3, workers) for workers in (0, 2))
+    for _ in range(3):
+        one, other = next(alone), next(beside)
+        for part in fields(one):
+            assert torch.equal(getattr(one, part.name), getattr(other, part.name)), part.name
 
 
 def test_skin_moves_with_the_jaw_before_anything_is_trained(recipe: CodecRecipe, codec: Path) -> None:

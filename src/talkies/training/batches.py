@@ -373,10 +373,6 @@ class BatchBuilder:
         return replace(sample, audio=disturb_audio(sample.audio, hearing, random))
 
 
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-
-
 @dataclass(frozen=True)
 class _Draws(Dataset[Batch]):
     """Batches by what they are drawn from, so that worker processes can build them."""
@@ -410,7 +406,7 @@ class BatchLoader:
         rank: This process.
         world: Number of processes.
 
-    Errors of the thread are raised by the next [`next`][talkies.training.batches.BatchLoader.next].
+    Errors are raised by the next [`next`][talkies.training.batches.BatchLoader.next].
     """
 
     def __init__(
@@ -456,7 +452,6 @@ class BatchLoader:
                 sampler=self._asked(),  # type: ignore[arg-type]  # any iterable will do
                 num_workers=self._workers,
                 prefetch_factor=-(-self._prefetch // self._workers),
-                worker_init_fn=_one_thread,
             )
         )
 

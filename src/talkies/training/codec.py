@@ -25,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from talkies.domain.errors import InputError
 from talkies.models.autoencoder_reference import (
     CELL,
     FLOW_CHANNELS,
@@ -120,6 +121,8 @@ class CodecTrainer:
         torch.set_num_threads(recipe.threads)
         cv2.setNumThreads(recipe.threads)
         torch.manual_seed(recipe.seed)
+        if recipe.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("`device` is cuda, but there is no CUDA device here.", "Use `auto` or `cpu`.")
         gpu = recipe.device != "cpu" and torch.cuda.is_available()
         self.device = torch.device("cuda" if gpu else "cpu")
         tracks = [track for folder in recipe.tracks for track in find_tracks(folder)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 
 import cv2
@@ -86,16 +86,16 @@ class CompositeBatches(Dataset[Batch]):
 
     def walk(self, first: int, workers: int) -> Iterator[Batch]:
         """Without end, in order, from batch `first` on; composed by so many processes, or here if there are none."""
-        start = _one_thread if workers else None
-        return iter(DataLoader(self, batch_size=None, sampler=count(first), num_workers=workers, worker_init_fn=start))
+        loader = DataLoader(
+            self, batch_size=None, sampler=count(first), num_workers=workers, worker_init_fn=_one_thread
+        )
+        return iter(loader)
 
 
 def _half(batch: Batch) -> Batch:
     """Pictures with half the bits: what passes between processes is copied twice."""
-    values = {part.name: getattr(batch, part.name) for part in fields(batch)}
-    return Batch(**{name: v.half() if name in ("group", "reference", "weight") else v for name, v in values.items()})
+    return replace(batch, group=batch.group.half(), reference=batch.reference.half(), weight=batch.weight.half())
 
 
 def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # torch's workers have one of torch's already

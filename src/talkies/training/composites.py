@@ -164,8 +164,8 @@ class Composer:
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
         frames = resized(torch.from_numpy(film), self.size, self.size).numpy()
         told = vertices / (DETAIL, DETAIL, 1.0)
-        hides = resized(torch.from_numpy(np.ascontiguousarray(coverage[:4])), self.size, self.size).numpy()
-        flow = face_flow(frames[:4], frames[4], told[:4], told[4], hides)
+        coverage = resized(torch.from_numpy(np.ascontiguousarray(coverage[:4])), self.size, self.size).numpy()
+        flow = face_flow(frames[:4], frames[4], told[:4], told[4], coverage)
         cells = self.size // CELL
         maps = face_maps(labels["face_units"][times[:4]], landmarks[:4] / DETAIL, cells, cells)
         units = expressions(labels["face_units"][times])

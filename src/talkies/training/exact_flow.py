@@ -31,6 +31,7 @@ class FlowFinder:
 
     def __init__(self, still: Array, mesh: Array) -> None:
         self._still, self._mesh = still, mesh
+        self._y, self._x = np.mgrid[: still.shape[0], : still.shape[1]].astype(np.float32)
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def flow(self, frame: Array, mesh: Array, coverage: Array) -> Array:
@@ -49,7 +50,7 @@ class FlowFinder:
         places, moves = mesh[:, :2], self._mesh[:, :2] - mesh[:, :2]
         seen = in_sight(mesh)
         motion = _affine(places[seen], moves[seen])
-        y, x = np.mgrid[: frame.shape[0], : frame.shape[1]].astype(np.float32) + np.float32(0.5)
+        x, y = self._x + np.float32(0.5), self._y + np.float32(0.5)  # vertices count from a pixel's edge
         head = np.stack([motion[k, 0] * x + motion[k, 1] * y + motion[k, 2] for k in range(2)], -1)
         of_face, known = _scattered(places[seen], moves[seen], frame.shape)
         around = self._explained(frame, head * coverage[..., None])
@@ -60,15 +61,14 @@ class FlowFinder:
         """Of the head's motion and of what is measured from standing still and from there, what explains the frame
         best around every pixel, `[H, W, 2]`."""
         head = np.ascontiguousarray(head, np.float32)
-        y, x = np.mgrid[: frame.shape[0], : frame.shape[1]].astype(np.float32)
         found = [
             self._search.calc(frame, self._still, None),  # type: ignore[call-overload]
-            self._search.calc(frame, self._still, head.copy()),
+            self._search.calc(frame, self._still, head.copy()),  # it writes where it begins
             head,
         ]
         errors = []
         for flow in found:
-            moved = cv2.remap(self._still, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+            moved = cv2.remap(self._still, self._x + flow[..., 0], self._y + flow[..., 1], cv2.INTER_LINEAR)
             errors.append(cv2.GaussianBlur(cv2.absdiff(moved, frame).astype(np.float32), (0, 0), 3.0))
         best = np.argmin(errors, 0)
         return np.take_along_axis(np.stack(found), best[None, ..., None], 0)[0]
