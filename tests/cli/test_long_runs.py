@@ -56,16 +56,22 @@ def test_killed_at_random_moments_and_resumed(here: Path, material: Path, tiny: 
         (here / f"broken.{name}").write_bytes((here / f"whole.{name}").read_bytes())
     moments = random.Random()
     killed = 0
-    for _ in range(3):
+    for _ in range(6):
         process = subprocess.Popen([*broken, "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(moments.uniform(0.3, 0.95) * whole)
-            break
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             killed += 1
             assert not (here / "broken.mp4").exists()
+            if killed == 3:
+                break
+            continue
+        if killed:
+            break
+        (here / "broken.mp4").unlink()  # the machine is faster than it was: nothing has been killed yet
+        whole *= 0.7
     assert killed
     subprocess.run([*broken, "--resume"], check=True, capture_output=True)
     assert (here / "broken.mp4").read_bytes() == (here / "whole.mp4").read_bytes()
