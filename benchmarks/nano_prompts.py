@@ -4,7 +4,7 @@
 
 Clips of two people of a cache never trained on are generated from their first frame and their voices, once for every
 prompt. Told are, for the person who is asked and for the other: how much the face moves down and across (spread over
-time, pixels), and how much of a smile is added; all relative to what the plain prompt gives.
+time, pixels), and how much of a smile and of raised brows is added; all relative to what the plain prompt gives.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nano_lips import PLACE, generate, open_run, pairs_of, sway
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from talkies.domain.expression import EXPRESSION
+from talkies.domain.expression import AT_MOUTH, EXPRESSION
 from talkies.domain.own_words import own_words
 from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES
 from talkies.training.batches import collate
@@ -27,15 +27,15 @@ from talkies.training.shards import LatentCache
 
 PLAIN = "Two people are talking to each other in an office."
 DOES = {"nods": "gives a nod", "shakes": "shakes {their} head", "turns": "turns {their} head to the side",
-        "smiles": "is in a cheerful mood"}  # fmt: skip
+        "is happy": "looks happy", "is surprised": "looks surprised", "is annoyed": "looks annoyed"}  # fmt: skip
 PLACES = ("on the left", "on the right")
-SMILE = list(EXPRESSION).index("wide")
+NAMES = list(EXPRESSION)
 
 
-def smile(latents: Tensor, where: Tensor) -> Tensor:
-    """How much of a smile is added, `[B, 2]`: mean over time at the mouths of `where`."""
-    place = where[:, PLACE, 1:].clamp_min(0)
-    shown = latents[:, FLOW_CHANNELS + SMILE : FLOW_CHANNELS + FRAMES * EXPRESSIONS : EXPRESSIONS, 1:]
+def added(latents: Tensor, where: Tensor, name: str) -> Tensor:
+    """How much of an expression is added, `[B, 2]`: mean over time where it is shown, by the places of `where`."""
+    place = where[:, PLACE + (name not in AT_MOUTH), 1:].clamp_min(0)
+    shown = latents[:, FLOW_CHANNELS + NAMES.index(name) : FLOW_CHANNELS + FRAMES * EXPRESSIONS : EXPRESSIONS, 1:]
     strips = [part.unflatten(-1, (2, -1)) for part in (shown, place)]
     weight = strips[1][:, None]
     return ((strips[0] * weight).sum((2, 3, 5)) / weight.square().sum((2, 3, 5)).clamp_min(1e-6)).mean(1)
@@ -65,7 +65,7 @@ def main() -> None:
         return torch.tensor(padded["input_ids"], dtype=torch.int64)
 
     def seen(text: str) -> Tensor:
-        """`[clips, 2, 3]`: down, across, smile of both people."""
+        """`[clips, 2, 4]`: down, across, smile and brows of both people."""
         rows = []
         for first in range(0, len(pairs), 8):
             batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, arguments.latent_frames)
@@ -76,22 +76,23 @@ def main() -> None:
             made = generate(system, batch, batch.audio, arguments.steps, arguments.guidance, 4.0, arguments.text)
             truth = batch.latents * spread
             moved = sway(made * spread, truth, 2).std(2)  # [B, 2, 2]
-            rows.append(torch.cat([moved.flip(-1), smile(made * spread, truth)[..., None]], -1))
+            felt = [added(made * spread, truth, name)[..., None] for name in ("wide", "brow")]
+            rows.append(torch.cat([moved.flip(-1), *felt], -1))
         return torch.cat(rows)
 
+    def told(row: Tensor, sign: str = "+") -> str:
+        names = ("down", "across", "smile", "brows")
+        return ", ".join(f"{name} {value:{sign}.2f}" for name, value in zip(names, row.tolist(), strict=True))
+
     plain = seen(PLAIN)
-    print(
-        f"plain: down {plain[..., 0].mean():.2f}, across {plain[..., 1].mean():.2f}, smile {plain[..., 2].mean():.2f}"
-    )
+    print(f"plain: {told(plain.mean((0, 1)), '')}")
     for name, does in DOES.items():
         own, other = [], []
         for person, place in enumerate(PLACES):
             change = seen(f"{PLAIN} The person {place} {does.replace('{their}', 'her')}.") - plain
             own.append(change[:, person])
             other.append(change[:, 1 - person])
-        asked, spared = torch.cat(own).mean(0), torch.cat(other).mean(0)
-        print(f"{name}: asked: down {asked[0]:+.2f}, across {asked[1]:+.2f}, smile {asked[2]:+.2f}; "
-              f"other: down {spared[0]:+.2f}, across {spared[1]:+.2f}, smile {spared[2]:+.2f}")  # fmt: skip
+        print(f"{name}: asked: {told(torch.cat(own).mean(0))}; other: {told(torch.cat(other).mean(0))}")
 
 
 if __name__ == "__main__":

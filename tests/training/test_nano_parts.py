@@ -28,7 +28,16 @@ from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, 
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
 from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec
-from talkies.training.prepare import Pairing, PrepareRecipe, aligned_start, onset_of, part_of, prepare, prepare_share
+from talkies.training.prepare import (
+    Pairing,
+    PrepareRecipe,
+    aligned_start,
+    changes_mood,
+    onset_of,
+    part_of,
+    prepare,
+    prepare_share,
+)
 from talkies.training.shards import LatentCache
 from talkies.training.text import TextRecipe, train_text_encoder, train_tokenizer
 
@@ -70,7 +79,7 @@ def draw_track(folder: Path, person: int) -> None:
         face_box=np.concatenate([low - 10, points.max(1) + 6], 1),
         waveform=(rng.standard_normal(FILMED * 640) * 2000).astype(np.int16),
         gesture=np.repeat([0, 3, 0], FILMED // 3).astype(np.uint8),
-        meta=np.array(json.dumps({"person": person, "style": {"mood_onset": 1.0}})),
+        meta=np.array(json.dumps({"person": person, "style": {"mood": "happy", "mood_onset": 1.0}})),
     )
 
 
@@ -222,6 +231,29 @@ def test_a_clip_is_told_what_it_shows(
     assert (part.gestures, part.in_mood) == (gestures, in_mood)
 
 
+def test_a_mood_that_the_picture_has_is_not_told(folder: Path, codec: Path) -> None:
+    track = find_tracks(folder / "tracks")[0]
+    panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    always = replace(panel, about={**panel.about, "style": {"mood": "happy", "mood_onset": -1.0}})
+    neutral = replace(panel, about={**panel.about, "style": {"mood": "neutral", "mood_onset": 1.0}})
+    assert [changes_mood(p) for p in (panel, always, neutral)] == [True, False, False]
+    assert not part_of(always, 24, 21).in_mood
+
+
+def test_moods_appear_after_the_picture(folder: Path, codec: Path) -> None:
+    """Of five people one is moody; she is in every clip, which shows the picture first."""
+    made = [build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, str(k))
+            for k, track in enumerate(find_tracks(folder / "tracks"))]  # fmt: skip
+    calm = [replace(panel, about={**panel.about, "style": {"mood": "neutral"}}) for panel in made[1:]]
+    recipe = PrepareRecipe(
+        tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
+        latent_frames=6, people={2: 1.0}, gestures=0.0, moods=1.0,
+    )  # fmt: skip
+    pairing = Pairing(recipe, [made[0], *calm], {}, np.random.default_rng(0))
+    for _ in range(20):
+        assert [start for panel, start in pairing.draw() if panel.person == "0"] == [0]
+
+
 @pytest.mark.parametrize(("lead", "latest", "start"), [(8, 6, 2), (3, 6, 3), (3, 2, None), (16, 6, 0), (20, 6, None)])
 def test_gestures_begin_with_the_clip(folder: Path, codec: Path, lead: int, latest: int, start: int | None) -> None:
     """Its stroke begins in frame 15."""
@@ -240,7 +272,7 @@ def test_gestures_are_paired_with_each_other_and_with_the_quiet(folder: Path, co
             for k, track in enumerate(find_tracks(folder / "tracks"))]  # fmt: skip
     recipe = PrepareRecipe(
         tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
-        latent_frames=6, people={2: 0.5, 3: 0.5}, gestures=1.0, second_gesture=second,
+        latent_frames=6, people={2: 0.5, 3: 0.5}, gestures=1.0, second_gesture=second, moods=0.0,
     )  # fmt: skip
     pairing = Pairing(recipe, made, {3: 7}, np.random.default_rng(0))
     counts = set()

@@ -316,7 +316,7 @@ class _Writer:
         """Moods and light, each only sometimes."""
         out = []
         for index, person in enumerate(self._scene.people):
-            if self._rng.random() < (0.75 if person.mood != "neutral" else 0.2):
+            if self._rng.random() < (0.9 if person.mood != "neutral" else 0.2):
                 out.append(f"{self._reference(index)} {self._pick(_MOODS[person.mood])}")
         if self._scene.light and self._rng.random() < 0.5:
             out.append(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.domain.own_words import own_words
 from talkies.domain.performer import Performer
 from talkies.stage.background import KINDS
 from talkies.stage.captions import PersonWords, SceneWords, describe
@@ -49,25 +50,23 @@ def _scene(people: list[PersonWords], light: str, framing: str, speech: bool, rn
     return SceneWords(tuple(people), places[int(rng.integers(len(places)))], light, framing, pattern)
 
 
-#: What `draw_statements` tells of a place in the picture: gestures, moods but the neutral one, whether they speak.
+#: What `draw_statements` tells of a person: gestures, moods but the neutral one, whether they speak.
 STATEMENTS = (*GESTURES, *MOODS[1:], "speaks")
-_PLACES = {1: (1,), 2: (0, 2), 3: (0, 1, 2)}
 
 
 def draw_statements(abouts: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> tuple[str, NDArray[np.float32]]:
-    """A caption of one to three performers who do anything, and what is true of the places left, middle and right.
+    """What one of one to three performers who do anything reads of their caption, and what is true of them.
 
     Args:
         abouts: Labels `meta` of tracks to draw performers from.
         rng: Everything that is chosen.
 
     Returns:
-        Caption, and `[3 * 16]` of 0 and 1 in the order of `STATEMENTS`, NaN where nobody is.
+        Own words, and `[16]` of 0 and 1 in the order of `STATEMENTS`.
     """
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.65, 0.15]))
-    truth = np.full((3, len(STATEMENTS)), np.nan, np.float32)
-    performers = []
-    for place in _PLACES[count]:
+    performers, truths = [], []
+    for _ in range(count):
         about = abouts[int(rng.integers(len(abouts)))]
         mood = MOODS[int(rng.integers(len(MOODS)))]
         gestures = tuple(
@@ -76,8 +75,10 @@ def draw_statements(abouts: Sequence[Mapping[str, Any]], rng: np.random.Generato
         performers.append(Performer({**about, "words": {**about["words"], "mood": mood}}, gestures, True))
         done = {GESTURES[number - 1] for number in gestures}
         speaks = about["words"]["role"] == "speaker"
-        truth[place] = [name in done or name == mood or (name == "speaks" and speaks) for name in STATEMENTS]
-    return caption_performers(performers, rng), truth.ravel()
+        truths.append([name in done or name == mood or (name == "speaks" and speaks) for name in STATEMENTS])
+    person = int(rng.integers(count))
+    own = own_words(caption_performers(performers, rng), count)[person]
+    return own, np.array(truths[person], np.float32)
 
 
 def caption_performers(performers: Sequence[Performer], rng: np.random.Generator) -> str:

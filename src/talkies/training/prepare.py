@@ -62,6 +62,7 @@ class PrepareRecipe(BaseModel):
     plain_prompts: float = Field(0.25, description="Share of clips with a prompt that says no more than who is there.")
     gestures: float = Field(0.5, description="Share of clips in which somebody makes a gesture, where tracks have any.")
     second_gesture: float = Field(0.4, description="Share of these in which two people make one each.")
+    moods: float = Field(0.4, description="Share of clips in which somebody's mood appears after the picture.")
     threads: int = 1
     seed: int = 0
 
@@ -154,11 +155,21 @@ TOLD_FRAMES = 10
 
 
 def part_of(panel: Panel, first: int, frames: int) -> Performer:
-    """What a panel's performer does from frame `first` on."""
+    """What a panel's performer does from frame `first` on. A mood that the picture has already is not told: latents say
+    what changes, and a word that changes nothing half of the time is not learnt."""
     shown = panel.gesture[first : first + frames].tolist()
     gestures = tuple(dict.fromkeys(g for g in shown if g and shown.count(g) >= TOLD_FRAMES))
-    onset = float(panel.about.get("style", {}).get("mood_onset", -1.0))
-    return Performer(panel.about, gestures, onset < (first + frames) / FPS - 0.5)
+    return Performer(panel.about, gestures, 0 <= mood_onset(panel) < (first + frames) / FPS - 0.5)
+
+
+def mood_onset(panel: Panel) -> float:
+    """Seconds after which a panel's mood begins to appear; below 0 for one that is there from the start."""
+    return float(panel.about.get("style", {}).get("mood_onset", -1.0))
+
+
+def changes_mood(panel: Panel) -> bool:
+    """Whether the picture does not show yet what is felt."""
+    return mood_onset(panel) >= 0 and panel.about["style"]["mood"] != "neutral"
 
 
 def onset_of(panel: Panel) -> tuple[int, int]:
@@ -204,6 +215,7 @@ class Pairing:
         self._latest = min(STARTS[-1], min(len(panel.groups) for panel in panels) - (recipe.latent_frames - 1))
         aligned = {k: aligned_start(panel, leads, self._latest) for k, panel in enumerate(panels)}
         self._featured = [(k, start) for k, start in aligned.items() if start is not None]
+        self._moody = [panel for panel in panels if changes_mood(panel)]
         self._pool: list[int] = []
 
     def draw(self) -> list[tuple[Panel, int]]:
@@ -215,6 +227,8 @@ class Pairing:
             for _ in range(min(wanted, 2 if self._rng.random() < self._recipe.second_gesture else 1)):
                 number, start = self._featured[int(self._rng.integers(len(self._featured)))]
                 self._join(chosen, self._panels[number], start)
+        if self._moody and self._rng.random() < self._recipe.moods and len(chosen) < wanted:
+            self._join(chosen, self._moody[int(self._rng.integers(len(self._moody)))], 0)
         for attempt in range(100):
             if len(chosen) == wanted:
                 break
