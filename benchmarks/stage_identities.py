@@ -180,21 +180,21 @@ def choose(training: np.ndarray, album: Album) -> dict[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--test", action="store_true", help="compare with the people of the test sets")
+    parser.add_argument("--test", action="store_true", help="compare them with the people of the test sets instead")
     parser.add_argument("--choose", action="store_true", help="print stand-ins for those who are too near")
     parser.add_argument("--assets", type=Path, default=None)
     parser.add_argument("--keep", type=Path, default=None, help=".npz file for the numbers made so far")
     options = parser.parse_args()
     album = Album(options.assets, options.keep)
-    training = album.look(range(options.people), 1 if options.choose else 2)
+    training = album.look(range(options.people), 1 if options.choose or options.test else 2)
     if options.choose:
         chosen = choose(training[:, 0], album)
         print("STAND_INS: dict[int, int] = {")
         print("".join(f"    {seed}: {other},\n" for seed, other in sorted(chosen.items())) + "}")
-        return
-    report(training)
-    if options.test:
+    elif options.test:
         report_test(training[:, 0], album.look(test_people(), 1)[:, 0])
+    else:
+        report(training)
 
 
 if __name__ == "__main__":
