@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -68,6 +69,21 @@ def test_directions_name_people_by_their_place() -> None:
         Cue("The person on the right shrugs.", 2.0, 4.0, 0),
         Cue("It begins to rain.", 3.0, 4.0),
     )
+
+
+def test_places_are_those_of_the_people_not_of_their_faces() -> None:
+    """Ben sits behind Ann and puts his head past hers: the pipeline goes by their masks."""
+    conversation = Conversation.model_validate({
+        "image": "photo.png", "prompt": "Ann nods.", "speakers": [{"name": "Ben"}, {"name": "Ann", "audio": "a.wav"}],
+    })  # fmt: skip
+    masks = np.zeros((2, 96, 160), bool)
+    masks[0, :, 40:], masks[1, :, :80] = True, True
+    people = tuple(
+        Person(name, mask=mask, face=Face(x - 8, 20, x + 8, 40, 0.9))
+        for name, mask, x in zip(("Ben", "Ann"), masks, (50, 60), strict=True)
+    )
+    shown = Scene(conversation, Image.new("RGB", (160, 96)), people, Timeline(()), {}, 4.0, ())
+    assert choose_prompt(shown)[0] == "The person on the left nods."
 
 
 def test_prompts_name_people_by_their_place() -> None:

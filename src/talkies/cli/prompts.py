@@ -108,10 +108,8 @@ def _position(scene: Scene, index: int) -> float:
     import numpy as np
 
     person = scene.people[index]
-    if person.face is not None:
-        return person.face.centre[0]
+    if person.mask is not None:  # as the pipeline sees who stands left of whom
+        return float(np.nonzero(person.mask)[1].mean())
     if person.box is not None:
         return (person.box[0] + person.box[2]) / 2
-    if person.mask is not None:
-        return float(np.nonzero(person.mask)[1].mean())
-    return scene.image.width / 2
+    return person.face.centre[0] if person.face is not None else scene.image.width / 2
