@@ -15,16 +15,14 @@ from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.training.batches import (
     Batch,
     BatchBuilder,
-    BatchLoader,
-    OrderState,
-    ShuffledCache,
     collate,
     disturb_audio,
     draw_sigmas,
     drop_text,
-    generator,
 )
 from talkies.training.config import ConditionSection, HearingSection, PrefixSection, TimestepSection
+from talkies.training.delivery import BatchLoader
+from talkies.training.order import OrderState, ShuffledCache, generator
 from talkies.training.shards import CacheWriter, LatentCache
 from talkies.training.system import TrainingSystem
 from training_cases import CHANNELS, CONTEXT, REFERENCE, make_sample, model_config, text_encoder_config

@@ -1,117 +1,21 @@
-"""From cached samples to what one training step sees: order, noise, tasks, dropout, motion prefixes.
-
-Every random choice is a function of (seed, purpose, counters), never of a generator that runs along. So a batch depends
-only on the step's number: a resumed run sees the very same batches, and n processes see together what one process
-would. The only state is [`OrderState`], a place in the shuffled data.
-"""
+"""From cached samples to what one training step sees: noise, tasks, dropout, motion prefixes."""
 
 from __future__ import annotations
 
-import hashlib
-import queue
-import threading
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from types import TracebackType
-from typing import Protocol, Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from talkies.domain.errors import InputError
 from talkies.models.audio_adapter import window_audio
 from talkies.sampling.denoise import clip_sample
 from talkies.training.config import ConditionSection, HearingSection, TimestepSection
-from talkies.training.shards import FRAMES_PER_LATENT, CachedSample, LatentCache
+from talkies.training.order import SampleSource, generator
+from talkies.training.shards import FRAMES_PER_LATENT, CachedSample
 
 MASK_CHANNELS = 4  # Wan's mask has one channel per video frame of a latent frame
-
-
-def generator(*key: int | str) -> torch.Generator:
-    """A CPU generator for one purpose, e.g. `generator(seed, "noise", step, slot)`."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
-
-
-@dataclass(frozen=True)
-class OrderState:
-    """A place in the data: the next batch is number `position` of pass `epoch` over the first `count` samples."""
-
-    epoch: int = 0
-    position: int = 0
-    count: int = 0
-
-
-class SampleSource(Protocol):
-    """Where samples come from: a cache, or something that composes them without end.
-
-    Attributes:
-        context: Audio frames on either side of every clip.
-        null_prompt: The empty prompt, `[L, D]` embeddings or `[L]` ids.
-    """
-
-    context: int
-    null_prompt: Tensor
-
-    def __getitem__(self, number: int) -> CachedSample:
-        """The sample of this number: the same at every call."""
-
-    def walk(self, state: OrderState, batch_size: int, seed: int) -> Iterator[tuple[list[int], OrderState]]:
-        """Endless batches of numbers from `state` on, each with the state after it. Samples of a batch have equal
-        shapes. An endless source may leave `epoch` at 0 and count batches in `position`."""
-
-
-class ShuffledCache:
-    """A latent cache in shuffled order.
-
-    Every sample is seen at least once per pass; the last batch of each shape is filled up with samples of the same
-    shape. New samples in the cache are taken in when a pass begins.
-
-    Args:
-        cache: Where the samples are.
-    """
-
-    def __init__(self, cache: LatentCache) -> None:
-        self._cache = cache
-        self.context = cache.context
-        self.null_prompt = cache.null_prompt
-
-    def __getitem__(self, number: int) -> CachedSample:
-        """A sample of the cache."""
-        return self._cache[number]
-
-    def batches(self, epoch: int, count: int, batch_size: int, seed: int) -> list[list[int]]:
-        """All batches of a pass over the first `count` samples."""
-        random = generator(seed, "order", epoch)
-        groups: dict[object, list[int]] = defaultdict(list)
-        for number in torch.randperm(count, generator=random).tolist():
-            groups[self._cache.entry(number).shapes].append(number)
-        found = []
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                batch = group[start : start + batch_size]
-                found.append([*batch, *(group[i % len(group)] for i in range(batch_size - len(batch)))])
-        return [found[i] for i in torch.randperm(len(found), generator=random).tolist()]
-
-    def walk(self, state: OrderState, batch_size: int, seed: int) -> Iterator[tuple[list[int], OrderState]]:
-        """Batches from `state` on, each with the state after it.
-
-        Raises:
-            InputError: The cache has lost samples since the state was saved.
-        """
-        epoch, position, count = state.epoch, state.position, state.count
-        if count > len(self._cache):
-            raise InputError(f"The run was on pass {epoch} over {count} samples; the cache holds {len(self._cache)}.")
-        while True:
-            if position == 0:
-                count = self._cache.refresh()
-            batches = self.batches(epoch, count, batch_size, seed)
-            for number in range(position, len(batches)):
-                last = number + 1 == len(batches)
-                yield batches[number], OrderState(epoch + last, 0 if last else number + 1, count)
-            epoch, position = epoch + 1, 0
 
 
 @dataclass(frozen=True)
@@ -371,121 +275,3 @@ class BatchBuilder:
             return sample
         random = generator(self._seed, "hearing", draw, slot)
         return replace(sample, audio=disturb_audio(sample.audio, hearing, random))
-
-
-@dataclass(frozen=True)
-class _Draws(Dataset[Batch]):
-    """Batches by what they are drawn from, so that worker processes can build them."""
-
-    builder: BatchBuilder
-    rank: int
-    world: int
-
-    def __getitem__(self, drawn: tuple[int, list[int]]) -> Batch:
-        draw, numbers = drawn
-        return self.builder.build(numbers, draw, self.rank, self.world)
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A batch, and the place in the data after it."""
-
-    batch: Batch
-    state: OrderState
-
-
-class BatchLoader:
-    """Prepares batches in a background thread, or in processes.
-
-    Args:
-        order: Numbers of the samples of each batch, from a source's `walk`, with the place in the data after it.
-        builder: Draws the batches.
-        draws: Batches built before (step * accumulation).
-        prefetch: Batches kept ready.
-        workers: Processes that build them; 0: a thread does.
-        rank: This process.
-        world: Number of processes.
-
-    Errors are raised by the next [`next`][talkies.training.batches.BatchLoader.next].
-    """
-
-    def __init__(
-        self,
-        order: Iterator[tuple[list[int], OrderState]],
-        builder: BatchBuilder,
-        *,
-        draws: int,
-        prefetch: int,
-        workers: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self._order = enumerate(order, start=draws)
-        self._draws = _Draws(builder, rank, world)
-        self._prefetch, self._workers = prefetch, workers
-        self._built: Iterator[Batch] | None = None
-        self._places: deque[OrderState] = deque()
-        self._queue: queue.Queue[Delivery | BaseException] = queue.Queue(maxsize=prefetch)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="talkies-batches", daemon=True)
-        if not workers:
-            self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            for draw, (numbers, after) in self._order:
-                if not self._offer(Delivery(self._draws[draw, numbers], after)):
-                    return
-        except Exception as error:
-            self._offer(error)
-
-    def _asked(self) -> Iterator[tuple[int, list[int]]]:
-        for draw, (numbers, after) in self._order:
-            self._places.append(after)
-            yield draw, numbers
-
-    def _built_by_workers(self) -> Iterator[Batch]:
-        return iter(
-            DataLoader(
-                self._draws,
-                batch_size=None,
-                sampler=self._asked(),  # type: ignore[arg-type]  # any iterable will do
-                num_workers=self._workers,
-                prefetch_factor=-(-self._prefetch // self._workers),
-            )
-        )
-
-    def _offer(self, item: Delivery | BaseException) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def next(self) -> Delivery:
-        """The next batch; waits for it."""
-        if self._workers:
-            if self._built is None:
-                self._built = self._built_by_workers()
-            return Delivery(next(self._built), self._places.popleft())
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def close(self) -> None:
-        """Stops thread and workers."""
-        self._closed.set()
-        self._built = None
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

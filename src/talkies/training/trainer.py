@@ -22,8 +22,9 @@ from torch import Tensor
 from talkies.domain.errors import InputError, NumericalError
 from talkies.training import checkpoint as files
 from talkies.training.attention import FastCpuAttention
-from talkies.training.batches import BatchBuilder, BatchLoader, OrderState, SampleSource, ShuffledCache, collate
+from talkies.training.batches import BatchBuilder, collate
 from talkies.training.config import Recipe
+from talkies.training.delivery import BatchLoader
 from talkies.training.ema import Ema
 from talkies.training.launch import LAUNCHER
 from talkies.training.memory import Outline, check_memory, outline, plan_memory
@@ -36,6 +37,7 @@ from talkies.training.optim import (
     set_rates,
     state_tensors,
 )
+from talkies.training.order import OrderState, SampleSource, ShuffledCache
 from talkies.training.parallelize import World, agree, average_gradients, mean, place
 from talkies.training.report import RunLog, draw_curves, plan_table
 from talkies.training.shards import LatentCache, write_text

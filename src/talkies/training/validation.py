@@ -14,9 +14,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from talkies.training.batches import Batch, collate, generator
+from talkies.training.batches import Batch, collate
 from talkies.training.config import ObjectiveSection
 from talkies.training.objectives import denoised
+from talkies.training.order import generator
 from talkies.training.shards import LatentCache
 from talkies.training.system import TrainingSystem
 
