@@ -25,7 +25,8 @@ from torch import Tensor
 from talkies.evaluation.faces import ArrayVideo, track_faces
 from talkies.evaluation.mouth import measured_mouth
 from talkies.media.face_places import find_landmarks
-from talkies.models.autoencoder_reference import FRAMES, MOTION_CHANNELS, AutoencoderReference
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import FRAMES, MOTION_CHANNELS
 from talkies.training.composite_batches import Batch, collate
 from talkies.training.composites import Composer, find_tracks
 from talkies.training.faces import since_reference

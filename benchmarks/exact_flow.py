@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 import torch
 
-from talkies.models.autoencoder_reference import CELL, FLOW_UNIT, FRAMES, coarse_flow, measure_flow, warp
+from talkies.models.motion_latents import CELL, FLOW_UNIT, FRAMES, coarse_flow
+from talkies.models.optical_flow import measure_flow, warp
 from talkies.stage.gestures import GESTURES
 from talkies.training.composites import find_tracks
 from talkies.training.exact_flow import in_sight

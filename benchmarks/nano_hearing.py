@@ -17,7 +17,7 @@ import torch
 from nano_lips import correlation, generate, open_run, opening, pairs_of
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import FRAMES
+from talkies.models.motion_latents import FRAMES
 from talkies.training.batches import collate
 from talkies.training.shards import LatentCache
 from talkies.training.system import TrainingSystem

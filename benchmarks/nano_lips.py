@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import UMT5EncoderModel
 
 from talkies.evaluation.frechet import Moments, frechet_distance
-from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, AutoencoderReference
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.sampling.denoise import denoise
 from talkies.sampling.guidance import Branch, ClassifierFreeGuidance

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from talkies.domain.expression import AT_MOUTH, EXPRESSION
 from talkies.domain.own_words import own_words
-from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES
 from talkies.training.batches import collate
 from talkies.training.prepare import PROMPT_TOKENS
 from talkies.training.shards import LatentCache

@@ -7,18 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from talkies.models.autoencoder_reference import (
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import (
     EXPRESSIONS,
     FLOW_CHANNELS,
     FRAMES,
     MOTION_CHANNELS,
     PLACES,
-    AutoencoderReference,
     join_faces,
     smooth_flow,
     split_faces,
-    warp,
 )
+from talkies.models.optical_flow import warp
 
 
 def tiny(components: int = 4) -> AutoencoderReference:

@@ -9,14 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import (
-    EXPRESSIONS,
-    FLOW_CHANNELS,
-    FRAMES,
-    MOTION_CHANNELS,
-    AutoencoderReference,
-)
+from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.face_painter import MOUTH, UNIT, face_frames, grid, head_motion, inverse, leaning, transform
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 
 FACE = torch.tensor([[40.0, 30.0], [70.0, 32.0], [55.0, 45.0], [45.0, 62.0], [66.0, 63.0]])
 PLACES = FLOW_CHANNELS + FRAMES * EXPRESSIONS

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
-from talkies.models.autoencoder_reference import MOTION_CHANNELS, AutoencoderReference
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import MOTION_CHANNELS
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 

@@ -18,8 +18,8 @@ from talkies.domain.expression import EXPRESSION
 from talkies.domain.face_units import FACE_UNITS
 from talkies.domain.performer import Performer
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
-from talkies.models.autoencoder_reference import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 from talkies.models.face_painter import MOUTH, SQUARE
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
 from talkies.training.composite_batches import CompositeBatches, collate

@@ -19,7 +19,6 @@ sparse motion; here the motion is an ordinary latent grid, so that a video trans
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +29,6 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from talkies.domain.errors import MissingDependencyError
-from talkies.domain.expression import AT_MOUTH, EXPRESSION
 from talkies.models.face_painter import (
     DETAIL,
     SQUARE,
@@ -47,16 +44,24 @@ from talkies.models.face_painter import (
     transform,
     turn,
 )
+from talkies.models.motion_latents import (
+    CELL,
+    EXPRESSIONS,
+    FLOW_CHANNELS,
+    FLOW_UNIT,
+    FRAMES,
+    MOTION_CHANNELS,
+    MOUTHS,
+    PLACES,
+    coarse_flow,
+    in_groups,
+    join_faces,
+    shrink,
+    smooth_flow,
+    split_faces,
+)
+from talkies.models.optical_flow import measure_flow, resized, resized_flow, warp
 
-FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
-CELL = 16  # pixels to a latent cell
-FLOW_CHANNELS = 2 * FRAMES  # the first latent channels: each frame's mean flow in the cell
-FLOW_UNIT = 8.0  # pixels
-PLACES = 2  # how much of a cell is mouth, and how much is eyes
-EXPRESSIONS = len(EXPRESSION)
-FACE_CHANNELS = EXPRESSIONS * FRAMES + PLACES  # then: each frame's expression, and where the face is
-MOUTHS = tuple(0 if name in AT_MOUTH else 1 for name in EXPRESSION)  # which place each expression is at
-MOTION_CHANNELS = FLOW_CHANNELS + FACE_CHANNELS
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
 
@@ -66,108 +71,6 @@ class DecodedFrames(BaseOutput):
 
     sample: Tensor
     flow: Tensor | None = None
-
-
-def _enlarge(x: Tensor, factor: int) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
-def coarse_flow(z: Tensor) -> Tensor:
-    """What the first latent channels say by themselves: `z [N, c, h, w]` -> flow in pixels `[N, 4, 2, H, W]`."""
-    return _enlarge(z[:, :FLOW_CHANNELS].float() * FLOW_UNIT, CELL).unflatten(1, (FRAMES, 2))
-
-
-def shrink(x: Tensor, size: float) -> Tensor:
-    """Takes `size` off the size of every value; smaller ones become zero (coring, soft thresholding)."""
-    return F.softshrink(x, size) if size else x
-
-
-def smooth_flow(z: Tensor, frames: int) -> Tensor:
-    """Flow channels `[B, 8, T, h, w]`, averaged over time with triangular weights over an odd number of video frames;
-    at the ends over fewer. The first latent frame stands for one video frame."""
-    if frames <= 1:
-        return z
-    B, _, T, h, w = z.shape
-    film = (
-        z.unflatten(1, (FRAMES, 2)).permute(0, 2, 4, 5, 3, 1).reshape(B * 2 * h * w, 1, T * FRAMES)[..., FRAMES - 1 :]
-    )
-    weights = torch.bartlett_window(frames + 2, periodic=False, device=z.device, dtype=z.dtype)[1:-1].view(1, 1, -1)
-    sums = F.conv1d(film, weights, padding=frames // 2)
-    film = sums / F.conv1d(torch.ones_like(film[:1]), weights, padding=frames // 2)
-    film = torch.cat([film[..., :1].expand(-1, -1, FRAMES - 1), film], -1)
-    return film.view(B, 2, h, w, T, FRAMES).permute(0, 5, 1, 4, 2, 3).flatten(1, 2)
-
-
-def join_faces(faces: Tensor) -> Tensor:
-    """Four frames' faces as latent channels: `[N, 4, 10, h, w]` -> `[N, 34, h, w]`; where they are is averaged."""
-    return torch.cat([faces[:, :, :EXPRESSIONS].flatten(1, 2), faces[:, :, EXPRESSIONS:].mean(1)], 1)
-
-
-def split_faces(channels: Tensor) -> Tensor:
-    """The inverse of `join_faces`, place repeated: `[N, 34, h, w]` -> `[N, 4, 10, h, w]`."""
-    expression = channels[:, :-PLACES].unflatten(1, (FRAMES, EXPRESSIONS))
-    return torch.cat([expression, channels[:, None, -PLACES:].expand(-1, FRAMES, -1, -1, -1)], 2)
-
-
-def resized(frames: Tensor, H: int, W: int) -> Tensor:
-    """`[..., h, w]` at another size: averaged where smaller, bilinear where larger."""
-    h, w = frames.shape[-2:]
-    if (h, w) == (H, W):
-        return frames
-    flat = frames.reshape(-1, 1, h, w)
-    if h * w > H * W:
-        flat = F.interpolate(flat, (H, W), mode="area")
-    else:
-        flat = F.interpolate(flat, (H, W), mode="bilinear", align_corners=False)
-    return flat.reshape(*frames.shape[:-2], H, W)
-
-
-def resized_flow(flow: Tensor, H: int, W: int) -> Tensor:
-    """`[B, 2, ..., h, w]` at another size, in pixels of that."""
-    h, w = flow.shape[-2:]
-    ratio = flow.new_tensor([W / w, H / h]).view(2, *[1] * (flow.ndim - 2))
-    return resized(flow, H, W) * ratio if (h, w) != (H, W) else flow
-
-
-def _in_groups(film: Tensor) -> Tensor:
-    """`[B, c, 4n+1, H, W]` -> `[B, n+1, 4, c, H, W]`: the first frame four times, then four by four."""
-    first = film[:, :, :1].expand(-1, -1, FRAMES, -1, -1)
-    return torch.cat([first, film[:, :, 1:]], 2).unflatten(2, (-1, FRAMES)).permute(0, 2, 3, 1, 4, 5)
-
-
-def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
-    """Optical flow from each frame to the reference by Dense Inverse Search (Kroeger et al., ECCV 2016).
-
-    Args:
-        film: `[F, 3, H, W]` in [-1, 1].
-        reference: `[3, H, W]` in [-1, 1].
-
-    Returns:
-        `[F, 2, H, W]` in pixels; exactly zero for frames equal to the reference.
-    """
-
-    def grey(frame: Tensor) -> Any:
-        return ((frame.float().mean(0) + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
-
-    flow = film.new_zeros(len(film), 2, *film.shape[2:], dtype=torch.float32)
-    moved = [k for k, frame in enumerate(film) if not torch.equal(frame, reference)]
-    if moved:
-        try:
-            import cv2
-        except ImportError as error:
-            raise MissingDependencyError("Measuring motion needs OpenCV.", "pip install 'talkies[train]'") from error
-        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        still = grey(reference)
-        for k in moved:
-            found = search.calc(grey(film[k]), still, None)  # type: ignore[call-overload]
-            flow[k] = torch.from_numpy(found).permute(2, 0, 1)
-    return flow
-
-
-def warp(picture: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
-    """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels)."""
-    places = torch.stack(grid(picture.shape[-2], picture.shape[-1], flow)) + flow
-    return look_up(picture, places, mode=mode)
 
 
 def _extent(frames: Tensor, motion: Tensor, like: Tensor) -> tuple[int, int, int, int]:
@@ -272,7 +175,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             flow = flow.transpose(1, 2)  # [B, 2, F, H, W]
         flow = resized_flow(flow, h * CELL, w * CELL)
         still = reference.repeat_interleave(frames // FRAMES + 1, 0)
-        mean = self.encode_groups(_in_groups(x).flatten(0, 1), still, _in_groups(flow).flatten(0, 1))
+        mean = self.encode_groups(in_groups(x).flatten(0, 1), still, in_groups(flow).flatten(0, 1))
         mean = mean.unflatten(0, (B, -1)).transpose(1, 2)  # [B, z, T, h, w]
         noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))

@@ -21,14 +21,8 @@ from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
-from talkies.models.autoencoder_reference import (
-    EXPRESSIONS,
-    FLOW_CHANNELS,
-    FRAMES,
-    MOTION_CHANNELS,
-    PLACES,
-    AutoencoderReference,
-)
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS, PLACES
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.training.codec import CodecRecipe, CodecTrainer

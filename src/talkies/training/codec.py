@@ -26,14 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from talkies.domain.errors import InputError
-from talkies.models.autoencoder_reference import (
-    CELL,
-    FLOW_CHANNELS,
-    FLOW_UNIT,
-    MOTION_CHANNELS,
-    PLACES,
-    AutoencoderReference,
-)
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import CELL, FLOW_CHANNELS, FLOW_UNIT, MOTION_CHANNELS, PLACES
 from talkies.training.composite_batches import Batch, CompositeBatches, collate
 from talkies.training.composites import Composer, Track, find_tracks
 from talkies.training.critic import Critic, critic_loss, mouths, painter_loss

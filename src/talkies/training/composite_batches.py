@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from talkies.models.autoencoder_reference import AutoencoderReference, resized
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.optical_flow import resized
 from talkies.training.composites import Composer, Composite
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.domain.expression import EXPRESSION, KEPT
-from talkies.models.autoencoder_reference import CELL, resized
 from talkies.models.face_painter import DETAIL
+from talkies.models.motion_latents import CELL
+from talkies.models.optical_flow import resized
 from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, since_reference
 

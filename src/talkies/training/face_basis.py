@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import AutoencoderReference, resized
+from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.face_painter import DETAIL, SQUARE, face_frames, features
+from talkies.models.optical_flow import resized
 from talkies.training.composites import Composer, Composite
 from talkies.training.exact_flow import in_sight
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from talkies.domain.expression import AT_MOUTH, EXPRESSION, KEPT
 from talkies.domain.face_units import FACE_UNITS
 from talkies.media.face_places import face_places
-from talkies.models.autoencoder_reference import CELL
+from talkies.models.motion_latents import CELL
 
 Array = NDArray[Any]
 

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import CELL, EXPRESSIONS, FRAMES, AutoencoderReference
+from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.motion_latents import CELL, EXPRESSIONS, FRAMES
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
 from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, places_of, since_reference

@@ -30,7 +30,7 @@ from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
 from talkies.media.vocal_tract import move_formants, other_throat
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
-from talkies.models.autoencoder_reference import FRAMES
+from talkies.models.motion_latents import FRAMES
 from talkies.training.composites import Track, find_tracks
 from talkies.training.panels import STARTS, Panel, build_panel, load_codec, side_by_side
 from talkies.training.shards import CacheWriter
