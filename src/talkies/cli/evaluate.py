@@ -70,7 +70,7 @@ def measure(
         Path | None, typer.Option(help="Folder with the model's KEY.mp4; the set's own videos without it.")
     ] = None,
     model: Annotated[str, typer.Option(help="What the model is called in tables.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for JSON and CSV.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for JSON and CSV.")] = None,
     metrics: MetricNames = "ready",
     protocol: Protocol = "tracks",
     limit: Limit = None,
@@ -207,7 +207,9 @@ def compare(
 def run(
     model: Annotated[str, typer.Option(help="A model as `generate` takes it.")],
     sets: Annotated[Path, typer.Option("--set", help="Folder of `stage render` shards.")],
-    out: Annotated[Path, typer.Option(help="Folder for videos, results and report; a run goes on where it stopped.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for videos, results and report; a run goes on where it stopped.")
+    ],
     name: SetName = "",
     limit: Limit = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; else the model's.")] = None,

@@ -32,7 +32,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @app.command()
 def tracks(
-    out: Annotated[Path, typer.Option(help="Folder for the tracks; a run goes on where it stopped.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tracks; a run goes on where it stopped.")],
     people: Annotated[int, typer.Option(min=1, help="How many people.")] = 100,
     first: Annotated[int, typer.Option(min=0, help="Seed of the first person; from 1000000 on: test people.")] = 0,
     tracks_per_person: Annotated[int, typer.Option(min=1, max=128, help="Tracks of each.")] = 8,
@@ -63,7 +63,7 @@ def tracks(
 
 @app.command()
 def render(
-    out: Annotated[Path, typer.Option(help="Folder for the shards; a run goes on where it stopped.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards; a run goes on where it stopped.")],
     sets: Annotated[str, typer.Option("--set", help="Names of sets, separated by commas, or `all`.")] = "all",
     clips: Annotated[int | None, typer.Option(min=1, help="Clips per set; the set's own number without it.")] = None,
     size: Annotated[str, typer.Option(help="Pixels, height x width; every set's own without it.")] = "",
@@ -94,7 +94,9 @@ def render(
 @app.command()
 def show(
     folder: Annotated[Path, typer.Argument(help="Folder of `stage render` or `stage tracks`.")],
-    out: Annotated[Path, typer.Option(help="A picture (.png, .jpg) for a contact sheet, a video (.mp4) for a film.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A picture (.png, .jpg) for a contact sheet, a video (.mp4) for a film.")
+    ],
     name: Annotated[str, typer.Option(help="Only shards or tracks whose names begin so.")] = "",
     count: Annotated[int, typer.Option(min=1, help="How many clips.")] = 24,
     columns: Annotated[int, typer.Option(min=1, help="Clips per row.")] = 4,
@@ -116,7 +118,7 @@ def show(
 
 @app.command()
 def people(
-    out: Annotated[Path, typer.Option(help="The picture, .png or .jpg.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture, .png or .jpg.")],
     first: Annotated[int, typer.Option(min=0, help="Seed of the first person; from 1000000 on: test people.")] = 0,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many people.")] = 40,
     columns: Annotated[int, typer.Option(min=1, help="People per row.")] = 8,
@@ -151,7 +153,7 @@ def film_clip(
 
 @app.command()
 def captions(
-    out: Annotated[Path, typer.Option(help="Text file, a caption a line.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Text file, a caption a line.")],
     sets: Annotated[str, typer.Option("--set", help="Names of sets, separated by commas.")] = "train-head,train-dual",
     count: Annotated[int, typer.Option(min=1, max=100_000, help="Captions per set.")] = 1000,
 ) -> None:
@@ -170,7 +172,7 @@ def captions(
 
 @app.command()
 def example(
-    out: Annotated[Path, typer.Option(help="Folder for photo.png, the voices and conversation.yaml.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for photo.png, the voices and conversation.yaml.")],
     set_name: Annotated[str, typer.Option("--set", help="Set the clip is of.")] = "test-dual",
     index: Annotated[int, typer.Option(min=0, help="Number of the clip.")] = 0,
     scale: Annotated[float, typer.Option(min=0.1, max=8, help="Size, in the set's own.")] = 3.0,
