@@ -339,6 +339,7 @@ def test_there_are_more_than_sixty_kinds() -> None:
         (("caption", "photo.png"), "No captioning model"),
         (("caption", "photo.png", "-m", "no/such"), "no captioning model 'no/such'"),
         (("verify", "none.mp4"), "There is no file"),
+        (("generate", "--set", "size=0 each"), "out of range"),
         (("models", "fetch", "gpt"), "There is no model 'gpt'"),
         (("models", "fetch", "nano"), "comes with the package"),
         (("models", "verify", "gpt"), "There is no model 'gpt'"),

@@ -130,3 +130,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_languages_by_writing_system() -> None:
     assert guess_language("漢字とかな") == "ja"
     assert guess_language("123 …") == "en"
+    assert guess_language("I love 東京 in spring, and the angle α is small.") == "en"
+
+
+def test_who_is_cast_but_says_nothing_is_a_misprint() -> None:
+    with pytest.raises(InputError, match="@ Bem"):
+        read_script("@ Bem = jm_kumo\nAna: Hello.\nBen: Hi.")

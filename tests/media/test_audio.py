@@ -38,6 +38,17 @@ def encoded(path: Path, codec: str, rate: int, seconds: float = 1.0) -> Path:
     return path
 
 
+def test_recordings_joined_without_a_thought(tmp_path: Path) -> None:
+    """Rate and channels change on the way; all of it is heard, each part at its own pitch."""
+    parts = [encoded(tmp_path / f"{rate}.mp3", "libmp3lame", rate) for rate in (44_100, 22_050)]
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert inspect(joined).seconds == pytest.approx(2.0, abs=0.15)
+    heard = np.concatenate(list(decode(joined, SPEECH_RATE)))[:, 0]
+    for half in (heard[4_000:14_000], heard[20_000:30_000]):
+        assert peak_hertz(half) == pytest.approx(440, abs=5)
+
+
 def peak_hertz(samples: np.ndarray) -> float:
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(spectrum.argmax() * SPEECH_RATE / len(samples))

@@ -16,7 +16,7 @@ from talkies.domain.conversation import Conversation
 from talkies.domain.errors import InputError
 from talkies.media.centerface import detect
 from talkies.media.image import load_image
-from talkies.media.people import Face, Person, assign, draw, find_faces, masks_at
+from talkies.media.people import Face, Person, assign, draw, find_everybody, find_faces, masks_at
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "examples"
 needs_photos = pytest.mark.skipif(
@@ -43,6 +43,13 @@ def test_photo_two_has_its_two_people(two: Image.Image) -> None:
     man, woman = find_faces(two)
     assert inside(man, 350, 240)
     assert inside(woman, 1100, 260)
+
+
+@needs_photos
+def test_people_who_are_small_in_a_large_picture_are_found_too(two: Image.Image) -> None:
+    large = Image.new("RGB", (5120, 2880))
+    large.paste(two.resize((1000, 1000 * two.height // two.width)), (400, 900))
+    assert len(find_everybody(large)) == 2 >= len(find_faces(large))
 
 
 @needs_photos

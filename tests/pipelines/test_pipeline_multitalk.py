@@ -96,6 +96,11 @@ def test_texts_of_segments() -> None:
     assert segment_texts("x", [], segments, 2) == {}
     own = [Cue("He nods.", 0.1, 0.2, 1), Cue("Rain.", 0.0, 0.5)]
     assert segment_texts("x", own, segments, 2)[0] == SegmentTexts(("x Rain.",), {1: ("x Rain. He nods.",)})
+    few = segment_texts("He sits. It is late.", own, segments, 1, fits=lambda text: len(text.split()) <= 5)
+    assert few[0] == SegmentTexts(("He sits. Rain. He nods.",), {})
+    assert segment_texts("It is very late", own, segments, 1, fits=lambda text: len(text.split()) <= 5)[0] == (
+        SegmentTexts(("It is Rain. He nods.",), {})
+    )
     assert segment_texts("x", own, segments, 1)[0] == SegmentTexts(("x Rain. He nods.",), {})
 
 
@@ -140,7 +145,7 @@ def test_everybody_reads_their_own_words_wherever_they_are_listed(
 
     told = [Cue("The person on the left nods.", 0, 9, 0), Cue("The person on the right waves.", 0, 9, 1)]
     people_alone = "Two people talk."
-    settings = pipeline.defaults.replace({"own_words": True})
+    settings = pipeline.defaults.replace({"own_words": True, "max_sequence_length": 64})
     request = GenerationRequest(
         picture, [voice(0.2), voice(0.2, 1)], prompt=prompt, person_masks=stripes(2)[::-1], size=FrameSize(64, 64),
         cues=[Cue("He smiles.", 0, 1, 0)], settings=settings,

@@ -17,13 +17,13 @@ def caption(
     """Describe a picture by Qwen-VL, as a prompt for `talkies generate`."""
     from talkies.domain.errors import InputError
     from talkies.media.image import load_image
-    from talkies.media.people import find_faces
+    from talkies.media.people import find_everybody
     from talkies.pipelines.captioner import find_captioner
 
     picture = load_image(image)
     captioner = find_captioner(model)
     if captioner is None:
         raise InputError("No captioning model is here.", "Get one first: talkies models fetch captioner")
-    count = len(find_faces(picture))
+    count = len(find_everybody(picture))
     people = "The person is talking." if count == 1 else f"The {count or ''} people are talking to each other."
     typer.echo(captioner.caption(picture, " ".join(people.split())))

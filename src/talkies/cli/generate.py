@@ -95,7 +95,8 @@ def generate(
 
     report = Report(quiet)
     described = _conversation(conversation, image, speaker or [], script, prompt, negative_prompt)
-    target = (output or Path((conversation or described.image).stem + ".mp4")).expanduser()
+    suffix = "" if format == "png" else f".{format or 'mp4'}"
+    target = (output or Path(f"{(conversation or described.image).stem}{suffix}")).expanduser()
     named = {
         "num_inference_steps": steps,
         "text_guidance_scale": text_guidance,
@@ -284,7 +285,7 @@ def _consent(agreed: bool, stated: str | None, report: Report) -> Consent:
         return found
     if not sys.stdin.isatty():
         raise consent.missing()
-    report.say(consent.STATEMENT)
+    typer.echo(consent.STATEMENT, err=True)  # --quiet does not agree for anybody
     if not typer.confirm("Is that so?", err=True):
         raise consent.missing()
     answer = consent.Consent(consent.STATEMENT, "asked", consent.today())

@@ -19,7 +19,7 @@ def people(
 
     from talkies.domain.errors import InputError
     from talkies.media.image import load_image
-    from talkies.media.people import Person, draw, find_faces, masks_at
+    from talkies.media.people import Person, draw, find_everybody, masks_at
     from talkies.media.staging import require_writable, staged
 
     target = output or Path(f"{image.stem}.people.png")
@@ -29,7 +29,7 @@ def people(
     if target.exists() and image.exists() and target.samefile(image):
         raise InputError("The output is the picture itself.", "Choose another name.")
     picture = load_image(image)
-    faces = find_faces(picture)
+    faces = find_everybody(picture)
     found = tuple(Person(f"person {number}", face=face) for number, face in enumerate(faces, 1))
     if not found:
         raise InputError(f"Nobody was found in {image.name}.", "Give the speakers boxes, masks or points of your own.")

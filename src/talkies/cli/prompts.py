@@ -63,11 +63,12 @@ def cues(scene: Scene) -> tuple[Cue, ...]:
         end = direction.start + DIRECTION_SECONDS if direction.end is None else direction.end
         person = None if direction.speaker is None else conversation.index_of(direction.speaker)
         subject = "" if person is None else names[person]
-        found.append(Cue(_sentence(subject, direction.does), direction.start, end, person))
+        found.append(Cue(_sentence(subject, _by_place(scene, direction.does)), direction.start, end, person))
     deeds: list[Utterance | Reaction] = [*scene.timeline.utterances, *scene.timeline.reactions]
     for deed in deeds:
         if deed.does:
-            found.append(Cue(_sentence(names[deed.person], deed.does), deed.start, deed.end, deed.person))
+            does = _by_place(scene, deed.does)
+            found.append(Cue(_sentence(names[deed.person], does), deed.start, deed.end, deed.person))
     return tuple(sorted(found, key=lambda cue: cue.start))
 
 

@@ -118,6 +118,8 @@ def prepare(conversation: Conversation, folder: Path, seconds: float | None = No
     people = assign(conversation, image, masks)
     notes += _notes(conversation, people, timeline, recordings)
     length = timeline.duration if seconds is None else min(seconds, timeline.duration)
+    late = [direction for direction in conversation.directions if direction.start >= length]
+    notes += [f"{direction.does!r} begins at {direction.start:g} s, after the video's end." for direction in late]
     return Scene(conversation, image, people, timeline, recordings, length, tuple(notes))
 
 

@@ -27,6 +27,7 @@ def verify(
 
     if not video.exists():
         raise InputError(f"There is no file {video}.")
+    video = video.resolve()  # `.` has no name of its own, and so no record beside it
     signed = credentials.read(video) if video.is_file() else None
     mark = _mark(video)
     record = _sidecar(sidecar_path(video))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +100,7 @@ class _Reading:
     names: list[str] = field(default_factory=list)
     said: list[Line] = field(default_factory=list)
     voices: dict[str, str] = field(default_factory=dict)
+    casts: dict[str, str] = field(default_factory=dict)
     pause: float = DEFAULT_PAUSE
     current: int | None = None
     fresh: bool = True
@@ -118,15 +120,18 @@ def key(name: str) -> str:
 
 
 def guess_language(text: str) -> str:
-    """The language most often written as `text` is; English where Latin letters leave it open.
+    """The language most often written as most letters of `text` are; English where Latin letters leave it open.
 
-    Kana decide for Japanese before the Han characters that Chinese shares with it.
+    Kana decide for Japanese, to which Han characters belong then: Chinese shares them.
     """
     names = [unicodedata.name(letter, "") for letter in text[:2000] if letter.isalpha()]
-    for start, language in _WRITING:
-        if any(name.startswith(start) for name in names):
-            return language
-    return "en"
+    written = Counter(
+        next((language for start, language in _WRITING if name.startswith(start)), "en") for name in names
+    )
+    if written["ja"]:
+        written["ja"] += written.pop("cmn", 0)
+    language, count = max(written.items(), key=lambda item: item[1], default=("en", 0))
+    return language if 2 * count > len(names) else "en"
 
 
 def read_script(text: str) -> Script:
@@ -150,6 +155,9 @@ def read_script(text: str) -> Script:
         _read_line(line, number, reading)
     if not any(line.text for line in reading.said):
         raise InputError("Nobody says anything in the script.", "Write one line for each turn, as in `Ana: Hello!`")
+    for cast, name in reading.casts.items():
+        if cast not in map(key, reading.names):
+            raise InputError(f"`@ {name} = ...` casts somebody who says nothing in the script.", "Is it a misprint?")
     if len(reading.said) > MAX_TURNS:
         raise InputError(f"The script has more than {MAX_TURNS:,} turns.", "Make several videos of it.")
     cast = tuple(_actor(index, name, reading) for index, name in enumerate(reading.names))
@@ -163,6 +171,7 @@ def _read_line(line: str, number: int, reading: _Reading) -> None:
     casting = _CAST.fullmatch(line)
     if casting:
         reading.voices[key(casting[1])] = casting[2].strip()
+        reading.casts[key(casting[1])] = casting[1]
         return
     named = _named(line)
     if named is not None:

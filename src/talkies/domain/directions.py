@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -22,6 +23,22 @@ class Cue:
     person: int | None = None
 
 
-def with_cues(prompt: str, cues: Iterable[Cue]) -> str:
-    """The prompt, then the words of cues in order of time."""
-    return " ".join([prompt, *(cue.text for cue in sorted(cues, key=lambda cue: cue.start))])
+def shortened(text: str, fits: Callable[[str], bool]) -> str:
+    """As many of the first sentences of `text` as fit; of a first one that does not fit, as many words."""
+    if fits(text):
+        return text
+    parts = re.split(r"(?<=[.!?;])\s+", text.strip())
+    parts = parts if fits(parts[0]) else text.split()
+    kept = 0
+    while kept < len(parts) and fits(" ".join(parts[: kept + 1])):
+        kept += 1
+    return " ".join(parts[:kept])
+
+
+def with_cues(prompt: str, cues: Iterable[Cue], fits: Callable[[str], bool] = lambda text: True) -> str:
+    """The prompt, then the words of cues in order of time. Where both together are too long, the prompt is shortened:
+    it is the cues that a reader of the first words alone would never see."""
+    words = " ".join(cue.text for cue in sorted(cues, key=lambda cue: cue.start))
+    if not words:
+        return prompt
+    return f"{shortened(prompt, lambda part: fits(f'{part} {words}'))} {words}".strip()

@@ -96,22 +96,28 @@ def decode(path: Path, rate: int, channels: int = 1) -> Iterator[Samples]:
 
     try:
         with path.open("rb") as file, open_container(file, path) as container:
-            stream = _audio_stream(container, path)
-            source = stream.codec_context.layout
-            # Channels without meaning ("8 channels") cannot be mixed by position: they become their mean below.
-            placed = len(source.channels) > 2 and not source.name.endswith("channels")
-            layout = "stereo" if channels == 2 and placed else None
-            # Interleaved: PyAV's planar frames hold eight channels at most.
-            resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
-            for frame in itertools.chain(_frames(container, stream, path), [None]):
-                for block in resampler.resample(frame):
-                    yield _channels(block.to_ndarray().reshape(-1, len(block.layout.channels)), channels, path)
+            frames = _frames(container, _audio_stream(container, path), path)
+            # recordings that were joined without a thought change their rate or channels on the way
+            for (layout, _), alike in itertools.groupby(frames, lambda frame: (frame.layout, frame.sample_rate)):
+                resampler = _resampler(layout, channels, rate)
+                for frame in itertools.chain(alike, [None]):
+                    for block in resampler.resample(frame):
+                        yield _channels(block.to_ndarray().reshape(-1, len(block.layout.channels)), channels, path)
     except FileNotFoundError:
         raise InputError(f"There is no audio file {path}.") from None
     except av.error.FFmpegError as error:
         raise InputError(f"{path.name} is broken: {error.strerror}.") from None
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror or error}.") from None
+
+
+def _resampler(source: av.AudioLayout, channels: int, rate: int) -> av.AudioResampler:
+    import av
+
+    # Channels without meaning ("8 channels") cannot be mixed by position: they become their mean in the end.
+    placed = len(source.channels) > 2 and not source.name.endswith("channels")
+    # Interleaved: PyAV's planar frames hold eight channels at most.
+    return av.AudioResampler(format="flt", layout="stereo" if channels == 2 and placed else None, rate=rate)
 
 
 def open_container(file: Any, path: Path, what: str = "sound file") -> av.container.InputContainer:
@@ -190,9 +196,12 @@ def inspect(path: Path) -> Recording:
     Raises:
         InputError: As `decode`, or it is shorter than a video frame.
     """
-    with path.open("rb") if path.is_file() else _missing(path) as file, open_container(file, path) as container:
-        context = _audio_stream(container, path).codec_context
-        rate, channels = context.sample_rate, context.channels
+    try:
+        with path.open("rb") if path.is_file() else _missing(path) as file, open_container(file, path) as container:
+            context = _audio_stream(container, path).codec_context
+            rate, channels = context.sample_rate, context.channels
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror or error}.") from None
     meter, count, peak = LoudnessMeter(SPEECH_RATE), 0, 0.0
     for block in decode(path, SPEECH_RATE):
         mono = block[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -89,7 +89,14 @@ class ConditionEncoding:
             prompts = torch.stack([*(encoded(words) for words in texts.own.values()), everybody], dim=1)
             return Directed(prompts, torch.cat([regions, rest], dim=1).cpu())
 
-        by_segment = segment_texts(request.prompt, request.cues, plan.segments.segments, plan.people, own)
+        by_segment = segment_texts(
+            request.prompt,
+            request.cues,
+            plan.segments.segments,
+            plan.people,
+            own,
+            self._fits(settings.max_sequence_length),
+        )
         # a long film has many segments and few texts
         made = {key: directed(texts) for key, texts in {texts.key: texts for texts in by_segment.values()}.items()}
         return {index: made[texts.key] for index, texts in by_segment.items()}
@@ -132,6 +139,10 @@ class ConditionEncoding:
         mask = inputs.attention_mask.to(device)
         hidden = self.text_encoder(inputs.input_ids.to(device), mask).last_hidden_state  # [B, L, D]
         return hidden * mask[..., None].to(hidden.dtype)
+
+    def _fits(self, max_sequence_length: int) -> Callable[[str], bool]:
+        """Whether the tokenizer reads a text to its end."""
+        return lambda text: len(self.tokenizer(clean_prompt(text)).input_ids) <= max_sequence_length
 
     def encode_image(self, frames: Tensor) -> Tensor:
         """Image tokens of whole frames, squeezed to the encoder's square as Wan does (nothing is cropped away).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from talkies.domain.clip import FPS, FrameSize
@@ -75,6 +75,7 @@ def segment_texts(
     segments: Iterable[Segment],
     people: int,
     own: Mapping[int, tuple[str, ...]] | None = None,
+    fits: Callable[[str], bool] = lambda text: True,
 ) -> dict[int, SegmentTexts]:
     """Prompts of the segments in which not everybody reads the prompt and nothing else.
 
@@ -84,6 +85,7 @@ def segment_texts(
         segments: Of the video.
         people: With one person, everything is for everybody.
         own: Instead of the prompt, by person, as of `apart`.
+        fits: Whether a text can be read to its end; prompts are shortened until it can.
 
     Returns:
         By the segment's index.
@@ -96,7 +98,7 @@ def segment_texts(
         def told(person: int | None, on: list[Cue] = on, addressed: set[int] = addressed) -> tuple[str, ...]:
             heard = [cue for cue in on if cue.person not in addressed or cue.person == person]
             mine = texts if person is None else own.get(person, texts)
-            return tuple(with_cues(text, heard) for text in mine)
+            return tuple(with_cues(text, heard, fits) for text in mine)
 
         owners = addressed | set(own)
         if on or own:

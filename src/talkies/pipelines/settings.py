@@ -138,7 +138,10 @@ class GenerationSettings:
                 raise InputError(f"A frame of {self.size} pixels is out of range 1..{MAX_SIDE**2}.")
             return fit_area(width, height, self.size, multiple)
         if self.size.endswith(" each") and self.size[:-5].isdecimal():
-            return fit_area(width, height, int(self.size[:-5]) * people, multiple)
+            each = int(self.size[:-5])
+            if not 1 <= each <= MAX_SIDE**2:
+                raise InputError(f"A frame of {each} pixels for each person is out of range 1..{MAX_SIDE**2}.")
+            return fit_area(width, height, each * people, multiple)
         if self.size.startswith("multitalk-"):
             try:
                 return nearest_bucket(width, height, self.size).require_multiple(multiple)
