@@ -18,6 +18,7 @@ from queue_cases import journal, submit, tiny_command, until
 from talkies.jobs.executors.local import LocalExecutor
 from talkies.jobs.executors.ray import Cluster, RayExecutor
 from talkies.jobs.job import State
+from talkies.jobs.leases import Leases
 from talkies.jobs.store import JobStore
 from talkies.jobs.work import VIDEO
 from tiny_generator import Tiny
@@ -101,6 +102,23 @@ def test_a_lost_worker_s_job_goes_on_elsewhere(executor: Executor, store: JobSto
     lines = journal(store, job.id)
     assert store.get(job.id).attempts >= 2
     assert lines.count("segment 0") == lines.count("segment 1") == lines.count("video") == 1
+
+
+def test_a_worker_killed_for_the_sake_of_stopping_is_not_blamed(store: JobStore) -> None:
+    job = submit(store)
+    names: list[str] = []
+
+    def command(device: str, name: str) -> list[str]:
+        names.append(name)
+        return ["sleep", "600"]  # takes nothing, so that the job can be taken in its name
+
+    for number in range(store.limits.losses + 1):
+        executor = LocalExecutor(store, command, ["a"])
+        executor.start()
+        until(lambda number=number: len(names) > number)  # type: ignore[misc]
+        assert Leases(store).claim(names[-1]) is not None
+        executor.stop()
+        assert store.get(job.id).state is State.QUEUED
 
 
 def _kill_workers(executor: Executor) -> None:

@@ -72,6 +72,20 @@ def test_a_job_that_takes_its_workers_down_fails_in_the_end(store: JobStore) -> 
     assert store.retry(job.id).state is State.QUEUED
 
 
+def test_a_job_that_gets_further_outlives_any_number_of_workers(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "queue", Limits(free_bytes=0))
+    job = submit(store)
+    leases = Leases(store)
+    for number in range(2 * store.limits.losses):
+        leases.beat(_taken(leases, f"w{number}"), 0.05 * (number + 1), "drawing")
+        assert leases.lose(f"w{number}") == 1
+    assert store.get(job.id).state is State.QUEUED
+    for number in range(store.limits.losses - 1):  # one was lost since it last got further
+        leases.beat(_taken(leases, f"v{number}"), 0.05, "drawing again")
+        leases.lose(f"v{number}")
+    assert store.get(job.id).state is State.FAILED
+
+
 def test_a_cancelled_job_of_a_dead_worker_is_not_begun_again(store: JobStore) -> None:
     job = submit(store)
     leases = Leases(store)
@@ -88,6 +102,8 @@ def test_a_stopped_worker_is_not_blamed(store: JobStore) -> None:
     leases = Leases(store)
     for _ in range(2 * store.limits.losses):
         leases.release(_taken(leases))
+        _taken(leases, "killed")
+        assert leases.recall("killed") == 1
     assert store.list()[0].state is State.QUEUED
 
 

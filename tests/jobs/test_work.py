@@ -155,6 +155,24 @@ def test_a_folder_in_other_hands_is_left_alone(store: JobStore) -> None:
     thread.join()
 
 
+def test_a_disk_that_fails_for_a_while_ends_no_worker(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit(store)
+    failed = threading.Event()
+
+    def fails() -> int:
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "free_bytes", fails)
+        stop = threading.Event()
+        thread = _start(store, Tiny(), stop)
+        assert failed.wait(60)
+    until(lambda: store.get(job.id).state is State.DONE)
+    stop.set()
+    thread.join()
+
+
 def test_many_workers_do_every_job_once(store: JobStore) -> None:
     jobs = [submit(store) for _ in range(8)]
     stop = threading.Event()

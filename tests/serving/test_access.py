@@ -85,6 +85,7 @@ def test_other_sites_pages_are_not_answered(client: TestClient) -> None:
     refused = client.post("/v1/videos", headers={"Origin": "http://evil.example"}, **form())
     assert refused.status_code == 403 and refused.json()["error"]["code"] == "wrong_origin"
     assert client.post("/v1/videos", headers={"Origin": "null"}, **form()).status_code == 403
+    assert client.post("/v1/videos", headers={"Origin": "http://["}, **form()).status_code == 403
     assert client.post("/v1/videos", headers={"Origin": "http://localhost"}, **form()).status_code == 200
     assert "access-control-allow-origin" not in client.get("/v1/videos", headers={"Origin": "http://x"}).headers
 
@@ -126,6 +127,23 @@ def test_models_health_metrics_and_unknown_routes(client: TestClient) -> None:
     text = client.get("/metrics").text
     assert 'talkies_videos{state="queued"} 0.0' in text
     assert 'talkies_requests_total{method="GET",route="/v1/models",status="200"} 1.0' in text
+
+    def broken() -> int:
+        raise RuntimeError
+
+    client.request("X1", "/v1/models"), client.request("X2", "/v1/models")
+    client.get("/v1/models", headers={"Host": "evil.example"})
+    client.app.state.service.workers = broken  # type: ignore[attr-defined]
+    assert client.get("/health").status_code == 500
+    client.app.state.service.workers = lambda: None  # type: ignore[attr-defined]
+    text = client.get("/metrics").text
+    assert "X1" not in text
+    for labels, count in (
+        ('method="other",route="/v1/models",status="405"', 2),
+        ('method="GET",route="other",status="421"', 1),
+        ('method="GET",route="/health",status="500"', 1),
+    ):
+        assert f"talkies_requests_total{{{labels}}} {count}.0" in text
     for method, url, status in (("GET", "/nothing", 404), ("PUT", "/v1/videos", 405)):
         answer = client.request(method, url)
         assert answer.status_code == status and answer.json()["error"]["message"]

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from queue_cases import submit
 from service_cases import form
 from talkies.cli.serve import ServeOptions, assemble, is_loopback
+from talkies.cli.studio import studio
 from talkies.domain.errors import InputError
 from talkies.jobs.leases import Leases
 from talkies.jobs.store import JobStore, Limits
@@ -53,6 +54,17 @@ def test_the_network_is_served_only_with_keys(tmp_path: Path, model: Path) -> No
     assert assemble(options)[0].state.keys is not None
     with pytest.raises(InputError, match="no model"):
         assemble(replace(options, models=("nowhere",)))
+
+
+def test_the_studio_can_be_reached_by_another_name(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ServeOptions] = []
+    monkeypatch.setattr("talkies.cli.serve.run", lambda app, executor, options: seen.append(options))
+    (tmp_path / "root").mkdir()
+    Keys(tmp_path / "root" / "keys.json").add("ana")
+    studio([str(model)], tmp_path / "root", name=["talkies.example.org"], no_browser=True)
+    assert seen[0].names == ("talkies.example.org",)
 
 
 def test_which_addresses_are_this_machine_s_alone() -> None:

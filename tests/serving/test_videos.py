@@ -177,6 +177,30 @@ def test_bodies_that_are_no_requests(client: TestClient) -> None:
         assert refused.status_code == status and refused.json()["error"]["message"], (content[:10], refused.text)
 
 
+def test_what_is_given_twice_is_refused(client: TestClient) -> None:
+    arguments = form()
+    files = [*arguments["files"].items(), ("ana", ("other.wav", voice(0.3)))]
+    twice = client.post("/v1/videos", data=arguments["data"], files=files).json()["error"]
+    assert twice["code"] == "invalid_form" and twice["message"] == "ana is given twice."
+    arguments = form(**{"input_reference[file_id]": "file-0"})
+    assert "twice" in client.post("/v1/videos", **arguments).json()["error"]["message"]
+
+
+def test_files_come_in_pages_by_their_names(client: TestClient) -> None:
+    names = ["a.wav", "Ána.wav", r"C:\voices\b.wav"]
+    made = [client.post("/v1/files", files={"file": (name, voice(0.1))}) for name in names]
+    assert [answer.json()["filename"] for answer in made] == ["a.wav", "Ána.wav", "b.wav"]
+    ids = [answer.json()["id"] for answer in made]
+    for order, wanted in (("asc", ids), ("desc", ids[::-1])):
+        found, after, more = [], {}, True
+        while more:
+            page = client.get("/v1/files", params={"limit": 2, "order": order, **after}).json()
+            found += [file["id"] for file in page["data"]]
+            after, more = {"after": found[-1]}, page["has_more"]
+        assert found == wanted
+    assert client.get("/v1/files", params={"after": "file-0"}).status_code == 404
+
+
 def test_the_same_idempotency_key_gives_the_same_video(client: TestClient) -> None:
     headers = {"Idempotency-Key": "once"}
     first = client.post("/v1/videos", headers=headers, **form()).json()

@@ -18,6 +18,9 @@ def studio(
     root: Annotated[Path | None, typer.Option(help="Folder of queue, videos and keys.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8000,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Host name clients use, e.g. behind a proxy; may be repeated.")
+    ] = None,
     device: Annotated[list[str] | None, typer.Option(help="A worker on each; may be repeated.")] = None,
     i_have_consent: Annotated[
         bool, typer.Option("--i-have-consent", help="You answer for the consent of all people shown.")
@@ -33,6 +36,7 @@ def studio(
         host=host,
         port=port,
         models=tuple(model or [None]),
+        names=tuple(name or []),
         consent=i_have_consent,
         devices=tuple(device or default_devices()),
     )

@@ -29,7 +29,7 @@ CREATE TABLE jobs (
     error_code  TEXT,
     error       TEXT,
     attempts    INTEGER NOT NULL DEFAULT 0,         -- times taken: the fencing token of the lease
-    losses      INTEGER NOT NULL DEFAULT 0,         -- times a worker was lost with it
+    losses      INTEGER NOT NULL DEFAULT 0,         -- workers lost with it since it last got further
     cancelling  INTEGER NOT NULL DEFAULT 0,
     worker      TEXT,
     lease       REAL,                               -- until when the worker's word holds

@@ -72,7 +72,7 @@ class Leases:
         return Claim(job, worker, job.attempts)
 
     def beat(self, claim: Claim, progress: float, doing: str) -> bool:
-        """Renews the lease and tells how far the job is.
+        """Renews the lease and tells how far the job is; a job that got further is not blamed for workers lost before.
 
         Args:
             claim: What is held.
@@ -86,9 +86,12 @@ class Leases:
             LeaseLost: The job is not this worker's any more.
         """
         lease = time.time() + self.store.limits.lease
+        done = min(1.0, max(0.0, progress))
         self._change(
-            claim, "lease = ?, progress = max(progress, ?), doing = ?", lease, min(1.0, max(0.0, progress)), doing[:200]
-        )
+            claim,
+            "lease = ?, losses = iif(? > progress, 0, losses), progress = max(progress, ?), doing = ?",
+            lease, done, done, doing[:200],
+        )  # fmt: skip
         return not self.store.get(claim.job.id).cancelling
 
     def describe(self, claim: Claim, seconds: float, size: str) -> None:
@@ -141,6 +144,10 @@ class Leases:
         """Takes back what a dead worker held; returns how many jobs."""
         return self._take_back("worker = ?", worker)
 
+    def recall(self, worker: str) -> int:
+        """Takes back, without blame, what a worker held that was made to stop; returns how many jobs."""
+        return self._take_back("worker = ?", worker, losses=0)
+
     def expire(self) -> int:
         """Takes back jobs whose lease ran out; returns how many."""
         return self._take_back("lease < ?", time.time())
@@ -154,7 +161,7 @@ class Leases:
         if not changed:
             raise LeaseLost(claim.job.id)
 
-    def _take_back(self, condition: str, value: object) -> int:
+    def _take_back(self, condition: str, value: object, losses: int = 1) -> int:
         where = f"state = 'running' AND {condition}"
         query = f"SELECT 1 FROM jobs WHERE {where} LIMIT 1"  # noqa: S608
         if self.store.database.connection.execute(query, (value,)).fetchone() is None:
@@ -168,14 +175,14 @@ class Leases:
                 (now, now + limits.retention, value),
             ).rowcount
             failed = connection.execute(
-                f"UPDATE jobs SET state = 'failed', {over}, losses = losses + 1, error_code = 'worker_lost', "  # noqa: S608
+                f"UPDATE jobs SET state = 'failed', {over}, losses = losses + ?, error_code = 'worker_lost', "  # noqa: S608
                 f"error = 'The worker was lost ' || (losses + 1) || ' times while making this video.' "
-                f"WHERE {where} AND losses + 1 >= ?",
-                (now, now + limits.retention, value, limits.losses),
+                f"WHERE {where} AND ? AND losses + 1 >= ?",
+                (now, now + limits.retention, losses, value, losses, limits.losses),
             ).rowcount
             queued = connection.execute(
-                f"UPDATE jobs SET state = 'queued', losses = losses + 1, worker = NULL, lease = NULL, doing = '' "  # noqa: S608
+                f"UPDATE jobs SET state = 'queued', losses = losses + ?, worker = NULL, lease = NULL, doing = '' "  # noqa: S608
                 f"WHERE {where}",
-                (value,),
+                (losses, value),
             ).rowcount
         return cancelled + failed + queued

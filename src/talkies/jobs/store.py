@@ -40,7 +40,8 @@ class Limits:
         free_bytes: Disk space that is left alone: below it nothing is accepted and nothing started.
         retention: Seconds after which a job that is over is removed with its files.
         lease: Seconds a worker's word holds; it renews it three times as often.
-        losses: A job that was being done when this many workers were lost counts as their cause, and fails.
+        losses: A job that was being done when this many workers were lost, without getting further meanwhile, counts as
+            their cause, and fails.
     """
 
     waiting: int = 1_000

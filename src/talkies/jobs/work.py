@@ -138,7 +138,7 @@ def work(
             claim = leases.claim(name, elsewhere)
             if claim is not None and not do(store, leases, claim, generate, stop):
                 elsewhere[claim.job.id] = time.monotonic() + store.limits.lease / 3
-        except sqlite3.Error:  # a full disk, say; what was claimed comes back when its lease runs out
+        except (sqlite3.Error, OSError):  # a full disk, say; what was claimed comes back when its lease runs out
             _log.warning("the queue cannot be used", exc_info=True)
             claim = None
         if claim is None:

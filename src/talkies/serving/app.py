@@ -63,8 +63,8 @@ def create_app(settings: ServiceSettings, store: JobStore, workers: Callable[[],
     for router in (videos.router, files.router, system.router):
         app.include_router(router)
     _handle_errors(app)
-    app.add_middleware(system.Measured, metrics=app.state.metrics)
     app.add_middleware(Guard, hosts=settings.hosts, body_bytes=settings.uploads.body_bytes)
+    app.add_middleware(system.Measured, metrics=app.state.metrics)  # around the guard: its refusals count too
     _complete_schema(app)
     return app
 

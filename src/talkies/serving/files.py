@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
@@ -37,18 +37,24 @@ _FORM = {
 async def create(request: Request, owner: Owner, service: Service) -> File:
     """Upload a picture or a recording; it is decoded and encoded anew."""
     service.store.require_room(owner)
-    async with admitted(request) as threads, read_body(request, service.incoming) as (fields, files):
-        if "file" not in files:
+    async with admitted(request) as threads, read_body(request, service.incoming) as body:
+        if "file" not in body.files:
             raise ApiError(400, "missing_file", "Send the file as the part `file` of a multipart form.", "file")
-        purpose = str(fields.get("purpose", "user_data"))
-        upload = await to_thread.run_sync(service.upload, owner, files["file"], "file", purpose, limiter=threads)
+        purpose, name = str(body.fields.get("purpose", "user_data")), body.names["file"] or "file"
+        upload = await to_thread.run_sync(service.upload, owner, body.files["file"], name, purpose, limiter=threads)
     return describe_upload(upload)
 
 
 @router.get("")
-def list_files(owner: Owner, service: Service, limit: Annotated[int, Query(ge=1, le=1000)] = 1000) -> FilePage:
+def list_files(
+    owner: Owner,
+    service: Service,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    after: Annotated[str | None, Query(max_length=80)] = None,
+    order: Literal["asc", "desc"] = "desc",
+) -> FilePage:
     """Your files, newest first."""
-    found = service.files.list(owner)
+    found = service.files.list(owner, after, order == "asc")
     return FilePage(data=[describe_upload(upload) for upload in found[:limit]], has_more=len(found) > limit)
 
 

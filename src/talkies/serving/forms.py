@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from anyio import to_thread
 from fastapi import Request
@@ -27,8 +27,21 @@ _MAX_FILES, _MAX_FIELDS = 64, 100
 #: Names of fields; those of a choice's branches look otherwise: `list[TurnIn]`, `FileReference`, `constrained-str`.
 _FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
-Body = tuple[dict[str, Any], dict[str, Path]]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Body(NamedTuple):
+    """What a request brought.
+
+    Attributes:
+        fields: By name.
+        files: Where the form's file parts are, by the parts' names.
+        names: What the client calls these files, for display only.
+    """
+
+    fields: dict[str, Any]
+    files: dict[str, Path]
+    names: dict[str, str]
 
 
 @asynccontextmanager
@@ -41,14 +54,14 @@ async def read_body(request: Request, incoming: Path, picture: str | None = None
         picture: A file field that also counts as a field, with `attach://NAME` as its value.
 
     Yields:
-        Fields by name, and paths by the names of the form's file parts.
+        What it brought.
 
     Raises:
         ApiError: It cannot be read.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind == "application/json":
-        yield _json(await request.body()), {}
+        yield Body(await read_json(request), {}, {})
         return
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise ApiError(415, "unsupported_media_type", "Send application/json or multipart/form-data.")
@@ -63,10 +76,30 @@ async def read_body(request: Request, incoming: Path, picture: str | None = None
         await form.close()
 
 
-def _json(body: bytes) -> dict[str, Any]:
-    if len(body) > _MAX_JSON_BYTES:
-        most = f"JSON may have {_MAX_JSON_BYTES // 1_000_000} MB."
-        raise ApiError(413, "too_large", f"{most} Send large files as parts of a form, or to /v1/files.")
+async def read_json(request: Request, most: int = _MAX_JSON_BYTES) -> dict[str, Any]:
+    """A JSON object; one that is too large is refused by its length, or where it grows too long, not read to its end.
+
+    Args:
+        request: `application/json`.
+        most: Bytes.
+
+    Raises:
+        ApiError: It cannot be read.
+    """
+    if _kind(request) != "application/json":
+        raise ApiError(415, "unsupported_media_type", "Send application/json.")
+    too_large = ApiError(
+        413,
+        "too_large",
+        f"JSON may have {most // 1_000_000} MB here. Send large files as parts of a form, or to /v1/files.",
+    )
+    if int(request.headers.get("content-length", "0")) > most:  # digits, or the guard had refused it
+        raise too_large
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise too_large
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):
@@ -76,29 +109,44 @@ def _json(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _form(form: FormData, folder: Path, picture: str | None) -> tuple[dict[str, Any], dict[str, Path]]:
-    fields: dict[str, Any] = {}
-    files: dict[str, Path] = {}
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _form(form: FormData, folder: Path, picture: str | None) -> Body:
+    fields, files, names = body = Body({}, {}, {})
     for name, value in form.multi_items():
         base, bracket, inner = name.partition("[")
         if isinstance(value, UploadFile):
+            if name in files or (name == picture and name in fields):
+                raise _twice(name)
             path = folder / f"part-{len(files)}"  # the client's names are never used on disk
             with path.open("wb") as target:
                 shutil.copyfileobj(value.file, target)
-            files[name] = path
+            files[name], names[name] = path, _shown(value.filename or "")
             if name == picture:
                 fields[name] = f"attach://{name}"
         elif bracket and base == picture and inner.endswith("]"):
             part = fields.setdefault(base, {})
-            if isinstance(part, dict):
-                part[inner[:-1]] = value
+            if not isinstance(part, dict) or inner[:-1] in part:
+                raise _twice(name)
+            part[inner[:-1]] = value
         elif bracket:
             raise ApiError(400, "invalid_form", f"In a form, send {base} as JSON text.", base)
         elif name in fields:
-            raise ApiError(400, "invalid_form", f"{name} is given twice.", name)
+            raise _twice(name)
         else:
             fields[name] = value
-    return fields, files
+    return body
+
+
+def _twice(name: str) -> ApiError:
+    return ApiError(400, "invalid_form", f"{name} is given twice.", name)
+
+
+def _shown(name: str) -> str:
+    """A file's name without the client's folders and without what cannot be shown."""
+    return "".join(letter for letter in name.replace("\\", "/").rpartition("/")[2] if letter.isprintable())
 
 
 def parse(model: type[Model], fields: dict[str, Any]) -> Model:

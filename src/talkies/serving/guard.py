@@ -66,7 +66,7 @@ class Guard:
             return ApiError(421, "wrong_host", "This service is not called that.")
         origin = headers.get("origin")
         changes = scope["type"] == "websocket" or scope["method"] not in _READING
-        if changes and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if changes and origin is not None and _site(origin) != host.lower():
             return ApiError(403, "wrong_origin", "Pages of other sites may not use this service.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.body_bytes:
@@ -95,6 +95,13 @@ def _too_large(most: int) -> ApiError:
 
 def _answer(error: ApiError) -> JSONResponse:
     return JSONResponse(error.body, error.status, error.headers)
+
+
+def _site(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # as of `http://[`
+        return None
 
 
 def _name(host: str) -> str:

@@ -18,6 +18,8 @@ from talkies.serving.videos import _REFUSALS, Owner, Service
 from talkies.version import __version__
 
 router = APIRouter(tags=["system"])
+#: What is counted by its name; clients may invent others without end.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class QueueGauges(Collector):
@@ -65,7 +67,7 @@ class Metrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answer."""
-        self.requests.labels(method, route, str(status)).inc()
+        self.requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self.latency.labels(route).observe(seconds)
 
 
@@ -85,15 +87,26 @@ class Measured:
             await self.app(scope, receive, send)
             return
         start = time.perf_counter()
+        answered = False
+
+        def observe(status: int) -> None:
+            nonlocal answered
+            answered = True
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.observe(scope["method"], route, status, time.perf_counter() - start)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                self.metrics.observe(scope["method"], route, message["status"], time.perf_counter() - start)
+                observe(message["status"])
                 MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
             await send(message)
 
-        await self.app(scope, receive, answer)
+        try:
+            await self.app(scope, receive, answer)
+        except Exception:  # answered further out, where nothing is counted
+            if not answered:
+                observe(500)
+            raise
 
 
 @router.get("/v1/models", responses=_REFUSALS)

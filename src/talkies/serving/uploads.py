@@ -270,7 +270,7 @@ class Files:
         """
         upload = self._read(upload_id) if _ID.fullmatch(upload_id) else None
         if upload is None or upload.owner != owner:
-            raise ApiError(404, "not_found", f"There is no file {upload_id[:80]!r}.")
+            raise _unknown(upload_id)
         return upload
 
     def path(self, owner: str, upload_id: str) -> Path:
@@ -281,11 +281,26 @@ class Files:
         """
         return self._folder / upload_id / self.get(owner, upload_id).facts.path
 
-    def list(self, owner: str) -> _Uploads:
-        """The owner's files, newest first."""
+    def list(self, owner: str, after: str | None = None, ascending: bool = False) -> _Uploads:
+        """The owner's files, newest first unless `ascending`.
+
+        Args:
+            owner: Whose.
+            after: Start behind this one.
+            ascending: Oldest first.
+
+        Raises:
+            ApiError: `after` is not there.
+        """
         found = (self._read(entry.name) for entry in self._folder.iterdir() if _ID.fullmatch(entry.name))
         mine = [upload for upload in found if upload is not None and upload.owner == owner]
-        return sorted(mine, key=lambda upload: upload.created, reverse=True)
+        mine.sort(key=lambda upload: (upload.created, upload.id), reverse=not ascending)
+        if after is None:
+            return mine
+        ids = [upload.id for upload in mine]
+        if after not in ids:
+            raise _unknown(after)
+        return mine[ids.index(after) + 1 :]
 
     def delete(self, owner: str, upload_id: str) -> None:
         """Removes a file; videos made or being made from it keep their own copy.
@@ -314,3 +329,7 @@ class Files:
         except (OSError, ValueError):
             return None
         return Upload(**record | {"facts": Facts(**record["facts"])})
+
+
+def _unknown(upload_id: str) -> ApiError:
+    return ApiError(404, "not_found", f"There is no file {upload_id[:80]!r}.")

@@ -79,9 +79,9 @@ async def create(
     """Queue a video."""
     if idempotency_key is None:
         service.store.require_room(owner)
-    async with admitted(request) as threads, read_body(request, service.incoming, "input_reference") as (fields, files):
-        wanted = parse(VideoCreate, fields)
-        job = await to_thread.run_sync(service.submit, owner, wanted, files, idempotency_key, limiter=threads)
+    async with admitted(request) as threads, read_body(request, service.incoming, "input_reference") as body:
+        wanted = parse(VideoCreate, body.fields)
+        job = await to_thread.run_sync(service.submit, owner, wanted, body.files, idempotency_key, limiter=threads)
     response.headers["openai-poll-after-ms"] = str(service.poll_after(job))
     return service.describe(job)
 

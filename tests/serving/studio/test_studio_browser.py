@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from PIL import Image
 from talkies.serving.keys import Keys
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -310,6 +311,70 @@ def test_a_voice_is_recorded(page: Page, material: Path) -> None:
     assert state(page)["turns"][0]["seconds"] > 0.5
 
 
+def test_the_microphone_closes_when_its_card_goes(page: Page, material: Path) -> None:
+    page.evaluate(
+        """() => {
+            const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+            window.opened = [];
+            devices.getUserMedia = async (wish) => {
+                const stream = await ask(wish);
+                window.opened.push(...stream.getTracks());
+                return stream;
+            };
+        }"""
+    )
+    choose(page, material / "photo.png", 1)
+    page.get_by_text("● Record").click()
+    page.get_by_text("■ Stop").wait_for()
+    page.get_by_role("button", name="Remove Person 1").click()
+    page.wait_for_function("() => window.opened.length && window.opened.every((track) => track.readyState === 'ended')")
+    assert page.locator(".clip").count() == 0
+
+
+def test_another_picture_asks_for_consent_anew(page: Page, material: Path) -> None:
+    choose(page, material / "photo.png", 1)
+    page.check("#consent")
+    before = state(page)
+    assert before["film"]["consent"]
+    page.set_input_files("#change-picture input", material / "photo.png")
+    page.wait_for_function(
+        "(file) => JSON.parse(localStorage.getItem('talkies.draft')).picture.file !== file",
+        arg=before["picture"]["file"],
+    )
+    assert not page.is_checked("#consent")
+    assert not state(page)["film"]["consent"]
+
+
+def test_older_videos_come_whatever_was_deleted(page: Page) -> None:
+    ids = [f"video_{number:032x}" for number in range(14)]
+
+    def describe(video: str) -> dict:
+        return {"id": video, "status": "failed", "progress": 0, "created_at": 0, "error": {"code": "x", "message": "x"}}
+
+    def answer(route: Route) -> None:
+        address = urllib.parse.urlsplit(route.request.url)
+        after = urllib.parse.parse_qs(address.query).get("after", [None])[0]
+        if route.request.method == "DELETE":
+            ids.remove(address.path.rpartition("/")[2])
+            route.fulfill(json={})
+        elif after is not None and after not in ids:
+            route.fulfill(status=404, json={"error": {"message": "There is no such video."}})
+        else:
+            rest = ids[ids.index(after) + 1 :] if after else ids
+            route.fulfill(json={"data": [describe(video) for video in rest[:12]], "has_more": len(rest) > 12})
+
+    page.route(re.compile(r"/v1/videos[?/]"), answer)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.locator(".video").nth(11).get_by_role("button", name="Delete").click()
+    page.wait_for_function("() => document.querySelectorAll('.video').length === 11")
+    del ids[10]  # from elsewhere: its card is still there
+    page.click("#more")
+    page.wait_for_function("() => document.querySelectorAll('.video').length === 12")
+    shown = page.locator(".video").evaluate_all("(cards) => cards.map((card) => card.dataset.video)")
+    assert shown == ids
+
+
 def test_boxes_are_drawn_dragged_and_resized(page: Page, material: Path) -> None:
     choose(page, material / "photo.png", 0)
     page.locator("#frame").scroll_into_view_if_needed()
@@ -371,6 +436,11 @@ def test_turns_are_moved_and_clashes_refused(page: Page, material: Path) -> None
     with page.expect_response(lambda response: response.url.endswith(gone) and response.request.method == "DELETE"):
         page.click("#clip-remove")
     assert page.locator(".clip").count() == 2
+    for left in (1, 0):
+        assert page.evaluate("document.activeElement.className") == "clip"
+        page.keyboard.press("Delete")
+        assert page.locator(".clip").count() == left
+    assert page.evaluate("document.activeElement.id") == "timeline-title"
 
 
 def test_it_fits_a_phone_and_everything_has_a_name(page: Page, material: Path) -> None:
@@ -418,8 +488,9 @@ def test_with_keys_the_page_asks_for_one(browser: Browser, material: Path, tmp_p
     page = context.new_page()
     with serving(tmp_path, tmp_path / "keys.json") as address:
         page.goto(f"{address}/studio/")
-        for attempt in ("wrong", key):
+        for attempt, told in (("wrong", ""), (key, "The service does not know this key.")):
             page.locator("#key-dialog[open]").wait_for()
+            assert page.locator("#key-refused").inner_text() == told
             page.fill("#key", attempt)
             page.keyboard.press("Enter")
         page.wait_for_selector("html[data-ready]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import io
 import os
@@ -26,7 +27,7 @@ from talkies.serving.app import create_app
 from talkies.serving.keys import Keys
 from talkies.serving.settings import ModelInfo, ServiceSettings
 from talkies.serving.studio.process import Helper
-from talkies.serving.studio.routes import POLICY, STATIC, mount_studio
+from talkies.serving.studio.routes import MAX_BYTES, POLICY, STATIC, mount_studio
 
 EXAMPLES = Path(__file__).parents[4] / "shared" / "examples"
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -135,6 +136,53 @@ def test_dialogues_are_read(client: TestClient) -> None:
     refused = client.post("/studio/api/script", json={"text": "hello"})
     assert refused.status_code == 400
     assert "Line 1" in refused.json()["error"]["message"]
+
+
+def test_nothing_is_read_of_strangers_and_of_what_is_too_large(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    mine = {"Authorization": f"Bearer {keys.add('me')}"}
+    client = client_for(tmp_path / "service", keys.path)
+    read = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b" " * 1_000_000
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": next(endless), "more_body": True}
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    endless, statuses = pieces(), []
+    for path in ("people", "speech", "script"):
+        for headers in ({}, mine):
+            given = {"host": "localhost", "content-type": "application/json", **headers}
+            scope = {
+                "type": "http", "method": "POST", "path": f"/studio/api/{path}", "query_string": b"", "root_path": "",
+                "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()], "scheme": "http",
+                "server": ("localhost", 80), "client": ("127.0.0.1", 1), "http_version": "1.1",
+            }  # fmt: skip
+            read = 0
+            asyncio.run(client.app(scope, receive, send))
+            assert (statuses.pop(), read) == ((413, MAX_BYTES // 1_000_000 + 1) if headers else (401, 0))
+        declared = {**mine, "Content-Length": str(MAX_BYTES + 1), "Content-Type": "application/json"}
+        assert client.post(f"/studio/api/{path}", headers=declared, content=b"{}").status_code == 413
+        assert client.post(f"/studio/api/{path}", headers=mine, content=b"{}").status_code == 415
+
+
+def test_white_letters_can_be_read_on_every_person_s_colour() -> None:
+    def light(colour: str) -> float:
+        parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        linear = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    colours = re.findall(r'"(#[0-9a-f]{6})"', (STATIC / "state.js").read_text("utf-8"))
+    assert len(colours) == 8
+    assert all(1.05 / (light(colour) + 0.05) >= 4.5 for colour in colours)
 
 
 def test_everybody_sees_their_own_only(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class LocalExecutor:
             except subprocess.TimeoutExpired:
                 slot.process.kill()
                 slot.process.wait()
-            self._leases.lose(slot.name)
+            self._leases.recall(slot.name)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -9,6 +9,7 @@ function headers(more = {}) {
 
 async function askForKey() {
   const dialog = document.getElementById("key-dialog");
+  document.getElementById("key-refused").textContent = key ? "The service does not know this key." : "";
   if (!dialog.open) dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
   key = document.getElementById("key").value.trim();
@@ -16,6 +17,7 @@ async function askForKey() {
 }
 
 async function request(path, options = {}) {
+  const used = key;
   let response;
   try {
     response = await fetch(path, { ...options, headers: headers(options.headers) });
@@ -24,7 +26,7 @@ async function request(path, options = {}) {
     throw new Error("The service does not answer. Is it still running?");
   }
   if (response.status === 401) {
-    await askForKey();
+    if (used === key) await askForKey();  // else another request has asked meanwhile
     return request(path, options);
   }
   if (!response.ok) {

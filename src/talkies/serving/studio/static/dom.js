@@ -23,6 +23,7 @@ export function toast(message) {
 // Runs something the user asked for: the button shows that it works, errors become a sentence.
 export async function busy(button, work) {
   if (button.disabled) return undefined;
+  const focused = document.activeElement === button;
   button.disabled = true;
   button.setAttribute("aria-busy", "true");
   try {
@@ -33,6 +34,7 @@ export async function busy(button, work) {
   } finally {
     button.disabled = false;
     button.removeAttribute("aria-busy");
+    if (focused && document.activeElement === document.body) button.focus({ preventScroll: true });
   }
 }
 

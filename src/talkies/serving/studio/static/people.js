@@ -28,6 +28,7 @@ function render() {
   $("people-empty").hidden = state.people.length > 0;
   for (const [id, card] of cards) {
     if (!state.people.some((person) => person.id === id)) {
+      card.leave();
       card.root.remove();
       cards.delete(id);
     }
@@ -78,7 +79,7 @@ function build(id) {
     file.value = "";
   }) });
   const record = element("button", { type: "button", className: "quiet", textContent: "● Record" });
-  record.addEventListener("click", recorder(record, person));
+  const leave = recorder(record, person);
   const root = element("li", { className: "person" },
     element("div", { className: "who" }, number, name, tag, gone),
     words,
@@ -109,33 +110,41 @@ function build(id) {
     voice.value = person()?.voice ?? "";
     if (voice.selectedIndex < 0) voice.append(new Option(person().voice, person().voice, true, true));
   }
-  return { root, update };
+  return { root, update, leave };
 }
 
 async function add(person, blob, label) {
   const uploaded = await api.upload(blob);
   if (uploaded.kind !== "audio") throw new Error(`${label} is not a recording.`);
+  if (!state.people.some((other) => other.id === person.id)) return api.remove(`/v1/files/${uploaded.id}`);
   addTurn(person, uploaded, label);
-  changed();
+  return changed();
 }
 
+// Makes a button record; returns what lets go of the microphone when the button goes.
 function recorder(button, person) {
-  let finish = null;
-  return async () => {
-    if (finish === null) {
-      try {
-        finish = await sound.record();
-        button.textContent = "■ Stop";
-        button.classList.add("recording");
-      } catch (error) {
-        toast(error);
-      }
-      return;
-    }
-    const stop = finish;
-    finish = null;
+  let recording = null;
+
+  async function begin() {
+    const stop = await sound.record();
+    if (!person()) return stop();  // removed while the browser asked for permission
+    recording = stop;
+    button.textContent = "■ Stop";
+    button.classList.add("recording");
+  }
+
+  function end() {
+    const stop = recording;
+    recording = null;
     button.textContent = "● Record";
     button.classList.remove("recording");
-    await busy(button, async () => add(person(), await stop(), "recorded"));
-  };
+    return stop();
+  }
+
+  button.addEventListener("click", () => busy(button, async () => {
+    if (!recording) return begin();
+    const speaker = person();
+    return add(speaker, await end(), "recorded");
+  }));
+  return () => recording && end();
 }

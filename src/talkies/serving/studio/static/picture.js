@@ -52,6 +52,7 @@ async function take(file) {
     const { people, turns } = state;
     Object.assign(state, { people: [], turns: [], selected: null });
     state.picture = { file: uploaded.id, width: uploaded.width, height: uploaded.height };
+    state.film.consent = $("consent").checked = false;  // that was given for the people of another picture
     changed();
     await find(people, turns);
   } catch (error) {
@@ -86,7 +87,6 @@ async function find(known = state.people, turns = state.turns) {
 
 function hint(text) {
   $("picture-hint").textContent = text;
-  $("picture-hint").hidden = !text;
 }
 
 async function render() {

@@ -3,7 +3,8 @@
 import * as api from "./api.js";
 
 const PLACE = "talkies.draft";
-export const COLOURS = ["#e6402a", "#2a7de6", "#2fa84f", "#c99700", "#9b3fd1", "#00a0a8", "#d13f8f", "#6b6b6b"];
+// White letters stand on them.
+export const COLOURS = ["#d5341f", "#1f6fd6", "#1f7f3a", "#8a6800", "#9b3fd1", "#007a80", "#c2307f", "#6b6b6b"];
 export const REACTION_SECONDS = 2;  // as the service has it
 const EMPTY = { picture: null, people: [], turns: [], selected: null, film: {}, script: "" };
 

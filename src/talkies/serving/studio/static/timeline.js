@@ -162,8 +162,12 @@ function press(event, turn) {
 }
 
 function remove(turn) {
+  const place = sorted().indexOf(turn);
   keepTurns(state.turns.filter((other) => other !== turn));
   changed();
+  // What had the focus is gone: a neighbour takes it.
+  const next = sorted()[Math.min(place, state.turns.length - 1)];
+  (document.querySelector(`[data-turn="${next?.id}"]`) ?? $("timeline-title")).focus({ preventScroll: true });
 }
 
 function tools() {

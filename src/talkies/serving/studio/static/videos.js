@@ -5,7 +5,6 @@ import { $, busy, element, spell, toast } from "./dom.js";
 
 const PAGE = 12;
 const cards = new Map();
-let oldest = null;
 
 export async function start() {
   $("more").addEventListener("click", () => busy($("more"), older));
@@ -13,9 +12,16 @@ export async function start() {
 }
 
 async function older() {
-  const page = await api.get(`/v1/videos?limit=${PAGE}${oldest ? `&after=${oldest}` : ""}`);
+  const oldest = $("videos-list").lastElementChild?.dataset.video;
+  let page;
+  try {
+    page = await api.get(`/v1/videos?limit=${PAGE}${oldest ? `&after=${oldest}` : ""}`);
+  } catch (error) {
+    if (error.status !== 404 || !oldest) throw error;
+    cards.get(oldest).vanish();  // it was deleted elsewhere
+    return older();
+  }
   for (const video of page.data) $("videos-list").append(card(video).root);
-  oldest = page.last_id ?? oldest;
   $("more").hidden = !page.has_more;
   count();
 }
@@ -136,7 +142,7 @@ function card(first) {
       toast(error);
     }
   });
-  const made = { root };
+  const made = { root, vanish };
   cards.set(first.id, made);
   follow(first).catch(toast);
   return made;
