@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from talkies.cli.models import missing_files
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = save({"w": np.arange(4096, dtype=np.float32)})
 FILES = {
@@ -91,6 +93,18 @@ def run(hub: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[st
     settings = {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "-m", "talkies.cli.main", "models", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | settings, timeout=200)
+
+
+def test_what_is_named_and_not_there_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "a.safetensors").write_bytes(WEIGHTS)
+    (tmp_path / "part" / "w.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})
+    )
+    (tmp_path / "SHA256SUMS").write_text("0  part/a.safetensors\n0  c.json\n")
+    assert [path.name for path in missing_files(tmp_path)] == ["c.json", "b.safetensors"]
+    (tmp_path / "odd.index.json").write_text("[]")
+    assert len(missing_files(tmp_path)) == 2
 
 
 def test_fetch_then_verify_then_damage(hub: str, tmp_path: Path) -> None:

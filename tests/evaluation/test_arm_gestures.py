@@ -128,6 +128,8 @@ def test_waves_are_told_by_who_makes_them(monkeypatch: pytest.MonkeyPatch) -> No
     right, wrong = judged([wave], []), judged([SeenGesture("point", 20, 34)], [wave])
     assert right["arm gestures done"] == 1 and right["arm gestures mistaken"] == right["arm gestures unasked"] == 0
     assert right["arm gesture delay"] == pytest.approx(0.1)
+    twice = judged([wave, SeenGesture("wave", 45, 59)], [])  # the nearest one is the one asked for
+    assert twice["arm gesture delay"] == pytest.approx(0.1)
     assert wrong["arm gestures done"] == 0 and wrong["arm gestures mistaken"] == wrong["arm gestures unasked"] == 1
     monkeypatch.setattr(arm_gestures, "WEIGHTS", Path("nowhere"))
     assert "fit-arms" in PROMPT_ARMS.missing()

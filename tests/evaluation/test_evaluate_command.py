@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from evaluation_cases import Filmed
+from talkies.domain.errors import InputError
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -59,9 +60,11 @@ def test_one_video_is_measured_per_person(evaluate: Command, filmed: Filmed, tmp
         names += ["--voice", tmp_path / f"v{k}.wav", "--truth", tmp_path / f"t{k}.csv"]
     code, said, errors = evaluate("measure", tmp_path / "duo.mp4", *names, "--out", tmp_path / "r")
     assert code == 0, errors
-    assert "person 2, against truth" in said and "face 1 with each voice" in said
+    assert "person 2, against curve" in said and "face 1 with each voice" in said
     (row,) = json.loads((tmp_path / "r" / "duo-mp4-video.json").read_text())["rows"]
     assert row["values"]["lip r"] > 0.85 and row["values"]["binding accuracy"] == 1.0
+    for without in ("lip width r", "lip amplitude", "lip error"):  # a curve has a unit of its own and no width
+        assert row["values"][without] is None
     assert [person["name"] for person in row["people"]] == ["person 1", "person 2"]
 
 
@@ -92,3 +95,18 @@ def test_bad_input_is_one_line(
     code, _, errors = evaluate(*arguments)
     assert code == 2 and words in errors and "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_videos_made_otherwise_are_not_kept(tmp_path: Path) -> None:
+    from talkies.cli.evaluate_run import claim
+    from talkies.evaluation.sets import read_making
+
+    settings = {"model": "nano", "weights": "0a", "steps": "8", "seed": "0", "voices": "own"}
+    for _ in range(2):
+        claim(tmp_path / "videos", settings)
+    assert read_making(tmp_path / "videos") == settings
+    with pytest.raises(InputError, match="made with weights 0a, not 0b; seed 0, not 1"):
+        claim(tmp_path / "videos", {**settings, "weights": "0b", "seed": "1"})
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(InputError, match=r"no made-with\.json says"):
+        claim(tmp_path, settings)

@@ -108,6 +108,11 @@ def test_prompts_are_followed_by_the_right_person() -> None:
     assert np.isnan(arms["head gestures done"]) and arms["head gestures unasked"] == 0
 
 
+def test_nothing_is_said_of_gestures_where_nobody_knows_what_was_asked() -> None:
+    seen = Observation(Sample("x", ArrayVideo(np.zeros((FRAMES, 8, 8, 3), np.uint8)), (Person("one"),)))
+    assert np.isnan(list(PROMPT.measure(seen).values())).all()
+
+
 def test_prompt_following_falls_with_damage() -> None:
     """Nods that are less and less of one, and that come later and later."""
     rest, nod = moves("rest"), moves("nod")

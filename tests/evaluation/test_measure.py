@@ -21,6 +21,7 @@ from talkies.evaluation.metrics.efid import EFID, UnitExpression
 from talkies.evaluation.metrics.fvd import FVD
 from talkies.evaluation.metrics.identity import IDENTITY
 from talkies.evaluation.metrics.identity import missing as missing_identity
+from talkies.evaluation.metrics.swap import SWAP
 from talkies.evaluation.mouth import measured_mouth
 from talkies.evaluation.protocols import halves, protocol
 from talkies.evaluation.runner import measure_all, measure_one, shifted
@@ -64,6 +65,13 @@ def test_a_swap_is_noticed(seen: Observation) -> None:
     assert swapped_share(seen, other) == 0.0
     vars(other)["mouths"] = seen.mouths[::-1]
     assert swapped_share(seen, other) == 1.0
+
+
+def test_the_swap_test_needs_a_second_video(filmed: Filmed, seen: Observation) -> None:
+    assert np.isnan(SWAP.measure(seen)["swapped share"])
+    again = Observation(replace(seen.sample, exchanged=ArrayVideo(filmed.frames)))
+    vars(again)["faces"] = seen.faces
+    assert SWAP.measure(again)["swapped share"] == 0.0  # nothing was exchanged
 
 
 @pytest.mark.parametrize("late", [2, 6])
@@ -184,8 +192,9 @@ def test_a_stage_set_is_measured_with_its_baselines(shard: Path) -> None:
     assert all(row.values["lip r"] > 0.8 and row.strip.startswith("data:image/jpeg") for row in found.rows)  # type: ignore[operator]
     assert len(found.shuffled) == 2
     assert max(row.values["lip r"] for row in found.shuffled) < 0.8  # type: ignore[type-var, operator]
-    assert [part.shape for part in found.features["e-fid-mesh"]] == [(60, 76), (60, 76)]
-    assert distance(found.features["e-fid-mesh"], found.features["e-fid-mesh"]) == pytest.approx(0, abs=1e-6)
+    (features,) = found.features["e-fid-mesh"]
+    assert [part.shape for part in features] == [(60, 76), (60, 76)]
+    assert distance(features, features) == pytest.approx(0, abs=1e-6)
     values, notes = distances([EFID], found.features, {})
     assert values["E-FID (mesh)"] is None and "both sets" in notes[0]
 

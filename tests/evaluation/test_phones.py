@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from talkies.domain.errors import InputError
+from talkies.evaluation.lips import closed_lips
 from talkies.evaluation.phones import OPENNESS, phone_opening, read_phones
 
 
@@ -30,3 +31,10 @@ def test_label_files(tmp_path: Path) -> None:
         read_phones(path)
     with pytest.raises(InputError, match="is no phone"):
         phone_opening((("QQ", 0.0, 1.0),), 10)
+
+
+def test_lips_that_never_rest_are_not_called_closed() -> None:
+    talking = np.tile([0.02, 0.02, 0.2, 0.4, 0.2], 8)
+    assert closed_lips(talking).tolist() == [1, 1, 0, 0, 0] * 8
+    assert (closed_lips(np.full(40, 0.03)) == 1).all()
+    assert np.isnan(closed_lips(np.full(40, 0.3))).all()

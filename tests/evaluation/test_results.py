@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from talkies.domain.errors import InputError
 from talkies.evaluation.report import html
 from talkies.evaluation.results import ColumnEntry, Results, Row, as_csv, load, save
-from talkies.evaluation.statistics import compare, compare_all, corrected, estimate
+from talkies.evaluation.statistics import compare, compare_all, corrected, estimate, of_column
 
 
 def results(model: str, shift: float = 0.0, count: int = 12) -> Results:
@@ -94,3 +94,47 @@ def test_the_report_holds_everything_itself_and_runs_nothing() -> None:
     assert page.count("<svg") >= 5 and "12.500" in page and "best: clip-" in page
     with pytest.raises(InputError, match="nothing to report"):
         html([])
+
+
+def scored(model: str, values: list[float], direction: str, meaning: str = "", protocol: str = "tracks") -> Results:
+    """Results with the one column `x`."""
+    entry = ColumnEntry.model_validate({"direction": direction, "meaning": meaning})
+    rows = tuple(Row(key=str(k), values={"x": value}) for k, value in enumerate(values))
+    return Results(model=model, set="tiny", protocol=protocol, columns={"x": entry}, rows=rows)
+
+
+def test_shares_that_are_all_alike_are_not_certain() -> None:
+    """Wilson's interval of 10 of 10 begins at 10 / (10 + z^2)."""
+    sure = of_column(scored("ours", [1.0] * 10, "higher", "share of faces"), "x")
+    assert (sure.low, sure.high) == pytest.approx((10 / (10 + 1.959964**2), 1.0))
+    assert of_column(scored("ours", [0.0] * 10, "zero", "a shift"), "x").high == 0.0  # no share: its draws
+    partly = [1.0] * 9 + [0.5]
+    assert of_column(scored("ours", partly, "higher", "share of faces"), "x") == estimate(partly)
+
+
+def test_what_has_a_target_is_ranked_and_tested_by_how_far_off_it_is() -> None:
+    wild, calm = scored("wild", [-9.0, 9.0] * 6, "zero"), scored("calm", [1.0 + k / 20 for k in range(12)], "zero")
+    found = compare_all(wild, calm)["|x|"]
+    assert found.first == 9.0 and found.second < 2 and found.p < 0.01
+    assert "<td class=best>1.275" in html([wild, calm])
+    assert list(compare_all(scored("a", [1.5], "one"), scored("b", [0.7], "one"))) == ["|x - 1|"]
+
+
+def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
+    one, other = scored("ours", [1.0], "higher"), scored("ours", [1.0], "higher", protocol="halves")
+    for refusing in (lambda: compare_all(one, other), lambda: html([one, other])):
+        with pytest.raises(InputError, match="different protocols: halves, tracks"):
+            refusing()
+    save([one], tmp_path)
+    save([other], tmp_path)
+    names = ["rows-halves.csv", "rows.csv", "tiny-ours-halves.json", "tiny-ours.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_whole_numbers_count_measured_videos_and_plots_skip_empty_columns() -> None:
+    one = results("ours")
+    entry = ColumnEntry.model_validate({"direction": "higher"})
+    empty = {f"empty {k}": entry for k in range(20)}
+    page = html([one.model_copy(update={"columns": {**empty, **one.columns}})])
+    assert "12.500<small>n=12</small>" in page  # 13 rows, one of them failed
+    assert "<h2>Intervals</h2>" in page

@@ -106,7 +106,7 @@ def _measure_set(
     from talkies.evaluation.protocols import protocol as find_protocol
     from talkies.evaluation.runner import Findings, as_results, measure_all
     from talkies.evaluation.set_metric import distances
-    from talkies.evaluation.sets import open_set
+    from talkies.evaluation.sets import open_set, read_making
 
     chosen, of_sets = choose(metrics)
     cut, label, report = find_protocol(protocol), name or folder.name, Report()
@@ -124,8 +124,11 @@ def _measure_set(
         whole, notes = distances(of_sets, made.features, real.features) if real else ({}, ())
         called = model or generated.name
         results.append(
-            as_results(made.rows, chosen, called, label, of_sets=of_sets, whole=whole, notes=notes, protocol=protocol)
-        )
+            as_results(
+                made.rows, chosen, called, label, of_sets=of_sets, whole=whole, notes=notes, protocol=protocol,
+                making=read_making(generated),
+            )
+        )  # fmt: skip
     if real is not None:
         results.append(as_results(real.rows, chosen, "ground truth", label, protocol=protocol))
         if real.shuffled:
@@ -135,12 +138,12 @@ def _measure_set(
 
 def _show(result: Results) -> None:
     """A table on standard output: means with intervals; of a single video also each person."""
-    from talkies.evaluation.statistics import estimate
+    from talkies.evaluation.statistics import of_column
 
     failed = [row for row in result.rows if row.failure]
     typer.echo(f"{result.model} on {result.set}: {len(result.rows) - len(failed)} of {len(result.rows)} videos")
     for name in result.columns:
-        value = estimate(list(result.column(name).values()))
+        value = of_column(result, name)
         if value.count:
             spread = f"  [{value.low:.3f}, {value.high:.3f}]" if value.count > 1 else ""
             typer.echo(f"    {name:<28} {value.mean:8.3f}{spread}  n={value.count}")
@@ -182,17 +185,20 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Results of one model, JSON.")],
     second: Annotated[Path, typer.Argument(help="Results of another on the same videos, JSON.")],
 ) -> None:
-    """Compare two models video by video: differences, intervals, paired tests."""
+    """Compare two models video by video: differences, intervals, paired tests; |x| says how far off its target x is."""
     from talkies.evaluation.results import load
     from talkies.evaluation.statistics import compare_all
 
     (one, *more_one), (two, *more_two) = load(first), load(second)
     if more_one or more_two:
         raise InputError("A folder holds several results.", "Give two JSON files.")
-    typer.echo(f"{two.model} minus {one.model}, {one.set}; Wilcoxon's signed-rank test, Holm's correction")
     found = compare_all(one, two)
     if not found:
         raise InputError("The two have no column and video in common.")
+    typer.echo(
+        f"{two.model} minus {one.model}, {one.set}, protocol {one.protocol}; Wilcoxon's signed-rank test, "
+        "Holm's correction"
+    )
     for name, result in found.items():
         difference = result.difference
         chance = "p -" if result.p != result.p else f"p {result.p_corrected:.3g}"
@@ -217,21 +223,28 @@ def run(
     metrics: MetricNames = "ready",
     protocol: Protocol = "tracks",
     baselines: Baselines = True,
+    exchanged: Annotated[
+        bool, typer.Option(help="Swap test: make clips of two speakers once more with their voices exchanged.")
+    ] = False,
 ) -> None:
     """Generate a set's videos with a model, measure them, and write the report."""
     from talkies.cli.evaluate_run import generate_set
     from talkies.evaluation.report import html
-    from talkies.evaluation.results import save
+    from talkies.evaluation.results import ending, save
+    from talkies.evaluation.sets import EXCHANGED
     from talkies.media.staging import staged
 
     videos = generate_set(model, sets, out / "videos", name, limit, steps, seed)
+    if exchanged:
+        generate_set(model, sets, videos / EXCHANGED, name, limit, steps, seed, exchanged=True)
     results = _measure_set(sets, name, videos, Path(model).name, metrics, protocol, limit, baselines)
     save(results, out / "results")
-    with staged(out / "report.html") as scratch:
+    page = out / f"report{ending(protocol)}.html"
+    with staged(page) as scratch:
         scratch.write_text(html(results), encoding="utf-8")
     for result in results:
         _show(result)
-    typer.echo(str(out / "report.html"))
+    typer.echo(str(page))
 
 
 app.command(epilog=EXAMPLES)(prepare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import tempfile
@@ -17,17 +18,30 @@ from talkies.media.staging import staged
 
 
 def generate_set(
-    model: str, folder: Path, out: Path, name: str, limit: int | None, steps: int | None, seed: int
+    model: str,
+    folder: Path,
+    out: Path,
+    name: str,
+    limit: int | None,
+    steps: int | None,
+    seed: int,
+    *,
+    exchanged: bool = False,
 ) -> Path:
     """Makes `KEY.mp4` for every clip of a set from its first frame, captions and voices; what exists is kept.
 
     A clip that cannot be made is reported and left out: measuring then says that its video is missing.
 
+    Args:
+        model, steps, seed: As `generate` takes them. folder: Of the shards. out: For the videos.
+        name: Only shards whose names begin so. limit: At most so many clips.
+        exchanged: Only clips of two people who both speak, with their voices exchanged.
+
     Returns:
-        The folder, with `runs.json` beside the videos: seconds and peak memory of each.
+        The folder, with `runs.json` beside the videos: seconds and peak memory of each, and `made-with.json`.
 
     Raises:
-        InputError: There are no shards.
+        InputError: There are no shards or no model, or the folder holds videos made with other settings.
     """
     from talkies.evaluation.sets import RUNS, read_runs
     from talkies.media.shards import read_clips
@@ -35,16 +49,16 @@ def generate_set(
     shards = sorted(path for path in folder.glob(f"{name}*.tar") if ".part" not in path.suffixes)
     if not shards:
         raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, settings_of(model, steps, seed, exchanged))
     report, runs = Report(), read_runs(out)
     for clip in islice((clip for shard in shards for clip in read_clips(shard)), limit):
         key = clip["key"].decode()
         target = out / f"{key}.mp4"
-        if target.exists():
+        if target.exists() or (exchanged and not _two_speak(clip)):
             continue
         began = time.perf_counter()
         try:
-            _generate(clip, target, model, steps, seed)
+            _generate(_exchanged(clip) if exchanged else clip, target, model, steps, seed)
         except TalkiesError as error:
             report.note(f"{key}: {error}")
             continue
@@ -54,6 +68,59 @@ def generate_set(
             scratch.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
         report.say(f"{key}  {runs[key]['seconds']:.1f} s")
     return out
+
+
+def settings_of(model: str, steps: int | None, seed: int, exchanged: bool) -> dict[str, str]:
+    """What decides how videos come out.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    from talkies.cli.model_folder import find_model
+
+    found, digest = find_model(model), hashlib.sha256()
+    for path in [*sorted(found.path.glob("*.json")), *found.weight_files()]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return {
+        "model": Path(model).name,
+        "weights": digest.hexdigest()[:16],
+        "steps": "the model's" if steps is None else str(steps),
+        "seed": str(seed),
+        "voices": "exchanged" if exchanged else "own",
+    }
+
+
+def claim(folder: Path, settings: dict[str, str]) -> None:
+    """Notes what the folder's videos are made with, or checks that it is the same as before.
+
+    Raises:
+        InputError: Its videos were made with other settings, or nobody noted with which.
+    """
+    from talkies.evaluation.sets import MAKING, read_making
+
+    found = read_making(folder)
+    hint = "Choose another --out, or remove that folder."
+    if not found and any(folder.glob("*.mp4")):
+        raise InputError(f"{folder} holds videos, but no {MAKING}.json says what made them.", hint)
+    different = [
+        f"{name} {found.get(name)}, not {value}" for name, value in settings.items() if found.get(name) != value
+    ]
+    if found and different:
+        raise InputError(f"{folder} holds videos made with {'; '.join(different)}.", hint)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not found:
+        with staged(folder / f"{MAKING}.json") as scratch:
+            scratch.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _two_speak(clip: dict[str, bytes]) -> bool:
+    people = json.loads(clip["json"])["people"]
+    return len(people) == 2 and all(person["text"] for person in people)
+
+
+def _exchanged(clip: dict[str, bytes]) -> dict[str, bytes]:
+    return {**clip, "p0.wav": clip["p1.wav"], "p1.wav": clip["p0.wav"]}
 
 
 def _generate(clip: dict[str, bytes], target: Path, model: str, steps: int | None, seed: int) -> None:

@@ -153,6 +153,20 @@ def _verified(name: str) -> Iterator[tuple[Path, str]]:
             raise InputError(f"{folder} holds no model files.")
         for path in files:
             yield path, _problem(path, _sums(folder).get(path.relative_to(folder).as_posix()))
+        for path in missing_files(folder):
+            yield path, "missing"
+
+
+def missing_files(folder: Path) -> list[Path]:
+    """What a folder's weight maps (`*.index.json`) and its `SHA256SUMS` name and what is not there."""
+    named = {folder / name for name in _sums(folder)}
+    for index in folder.rglob("*.index.json"):
+        try:
+            weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue  # no map of weights, or a damaged one, which is told of by itself
+        named.update(index.parent / str(name) for name in weights)
+    return sorted(path for path in named if not path.exists())
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -197,7 +211,7 @@ def cached_folder(part: Part) -> Path | None:
         folder = Path(snapshot_download(part.repo, revision=part.revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError, ValueError):
         return None
-    return folder if any(folder.rglob("*.safetensors")) else None
+    return folder if any(folder.rglob("*.safetensors")) and not missing_files(folder) else None
 
 
 def _folder_bytes(folder: Path) -> int:

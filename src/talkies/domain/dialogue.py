@@ -155,8 +155,8 @@ def read_script(text: str) -> Script:
         _read_line(line, number, reading)
     if not any(line.text for line in reading.said):
         raise InputError("Nobody says anything in the script.", "Write one line for each turn, as in `Ana: Hello!`")
-    for cast, name in reading.casts.items():
-        if cast not in map(key, reading.names):
+    for known, name in reading.casts.items():
+        if known not in map(key, reading.names):
             raise InputError(f"`@ {name} = ...` casts somebody who says nothing in the script.", "Is it a misprint?")
     if len(reading.said) > MAX_TURNS:
         raise InputError(f"The script has more than {MAX_TURNS:,} turns.", "Make several videos of it.")

@@ -239,16 +239,17 @@ def _mesh(block: NDArray[np.uint8], frames: Array) -> tuple[Array, Array]:
     return np.stack([x, y], axis=-1).astype(np.float32), np.concatenate(presence)
 
 
-def crop(picture: NDArray[np.uint8], frame: NDArray[Any], size: int) -> NDArray[np.uint8]:
+def crop(picture: NDArray[np.uint8], frame: NDArray[Any], size: int, outside: int = 0) -> NDArray[np.uint8]:
     """A turned square of a picture.
 
     Args:
         picture: `[H, W, 3]`.
         frame: `[4]` centre x, y and side in pixels, angle in radians (clockwise in the picture).
         size: Side of the result.
+        outside: Grey beyond the picture's edge.
 
     Returns:
-        `[size, size, 3]`; black outside the picture.
+        `[size, size, 3]`.
     """
     import cv2
 
@@ -265,4 +266,5 @@ def crop(picture: NDArray[np.uint8], frame: NDArray[Any], size: int) -> NDArray[
     # Result pixel -> picture pixel; pixel centres lie at .5, hence the halves.
     back = np.array([[cos, -sin, x - 0.5 - cos * half + sin * half], [sin, cos, y - 0.5 - sin * half - cos * half]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(np.ascontiguousarray(picture), back, (size, size), flags=flags), np.uint8)
+    cut = cv2.warpAffine(np.ascontiguousarray(picture), back, (size, size), flags=flags, borderValue=(outside,) * 3)
+    return np.asarray(cut, np.uint8)

@@ -15,6 +15,9 @@ from talkies.evaluation.sample import Observation, trimmed
 _MARGIN = 4
 #: Lips count as closed up to this share of their own range above rest, or this many eye distances.
 _CLOSED_SHARE, _CLOSED = 0.25, 0.03
+#: Lips that hardly move and are further apart (in eye distances) may be open all along: the mesh sees closed ones at
+#: 0.03 at most on the stage's people.
+_APART = 0.08
 _BILABIAL = frozenset({"P", "B", "M"})
 
 
@@ -23,17 +26,20 @@ class LipReport:
     """One person's lips. NaN where a number has no meaning (e.g. `r` of somebody who never speaks).
 
     Attributes:
-        name: Of the person. against: `truth` (exact curves) or `voice` (heard from their sound).
+        name: Of the person. against: `truth` (exact lips), `curve` (phones or a curve in a unit of its own) or `voice`
+            (heard from their sound).
         r: Correlation of the lip opening with what it should be. best_r: The same at the best shift within
             +-15 frames. offset: That shift; positive: lips are late; NaN where they are still.
-        width_r: Correlation of the width, against truth only.
+        width_r: Correlation of the width, where it is known.
         amplitude: Spread of the opening over that of what it should be. gain: Opening per unit of it (least squares).
-        error: Mean absolute difference of both, each without its mean, in eye distances.
+        error: Mean absolute difference of both, each without its mean, in eye distances. All three are NaN against a
+            curve.
         crosstalk: Largest partial correlation with another person's opening, one's own taken away.
         motion: Spread of the opening in eye distances.
         leak: Spread of the opening while silent, in eye distances.
-        closed_in_silence: Share of silent frames with closed lips.
-        closed_on_bilabials: Share of the centres of p, b, m with closed lips, where phones are known.
+        closed_in_silence: Share of silent frames with closed lips; NaN as below.
+        closed_on_bilabials: Share of the centres of p, b, m with closed lips, where phones are known; NaN where lips
+            hardly move but are apart, since nobody knows then whether that is how they look when closed.
         silent: Nothing is said all along.
     """
 
@@ -76,7 +82,9 @@ def wanted_opening(seen: Observation, person: int) -> NDArray[np.floating]:
 
 def _report(seen: Observation, k: int, wanted: list[NDArray[np.floating]]) -> LipReport:
     person, mouth, own = seen.sample.people[k], seen.mouths[k], wanted[k]
-    opening = mouth.opening
+    opening, truth = mouth.opening, person.truth
+    free = truth is not None and not np.isfinite(truth.eyes)
+    width = None if truth is None or not np.isfinite(truth.width).all() else trimmed(truth.width, len(opening))
     still = float(np.std(own)) < STILL
     shifts = align(opening, own)
     quiet = ~binary_dilation(seen.speaking[k], iterations=_MARGIN)
@@ -86,14 +94,14 @@ def _report(seen: Observation, k: int, wanted: list[NDArray[np.floating]]) -> Li
     nan = float("nan")
     return LipReport(
         name=person.name,
-        against="truth" if person.truth is not None else "voice",
+        against="voice" if truth is None else "curve" if free else "truth",
         r=nan if still else correlation(opening, own),
         best_r=nan if still else shifts.best,
         offset=float(shifts.offset) if shifts.best > 0 else nan,
-        width_r=nan if person.truth is None else correlation(mouth.width, trimmed(person.truth.width, len(opening))),
-        amplitude=nan if still else float(np.std(opening) / np.std(own)),
-        gain=slope(opening, own),
-        error=float(np.abs((opening - opening.mean()) - (own - own.mean())).mean()),
+        width_r=nan if width is None else correlation(mouth.width, width),
+        amplitude=nan if still or free else float(np.std(opening) / np.std(own)),
+        gain=nan if free else slope(opening, own),
+        error=nan if free else float(np.abs((opening - opening.mean()) - (own - own.mean())).mean()),
         crosstalk=max(cross, key=abs) if cross else nan,
         motion=float(opening.std()),
         leak=float(opening[quiet].std()) if quiet.sum() > 2 else nan,
@@ -103,13 +111,19 @@ def _report(seen: Observation, k: int, wanted: list[NDArray[np.floating]]) -> Li
     )
 
 
-def closed_lips(opening: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Frames `[F]` with closed lips, judged against the person's own rest and range: a mesh's zero differs by face."""
+def closed_lips(opening: NDArray[np.floating]) -> NDArray[np.floating]:
+    """1 in frames with closed lips, 0 in others, `[F]`; NaN where lips are apart and hardly move.
+
+    They are judged against the person's own rest and range, since a mesh's zero differs by face. Lips that are never
+    seen at rest cannot be judged so.
+    """
     rest, wide = np.percentile(opening, [5, 95])
-    return np.asarray(opening <= rest + max(_CLOSED_SHARE * float(wide - rest), _CLOSED))
+    if wide - rest < _CLOSED and rest > _APART:
+        return np.full(len(opening), np.nan)
+    return (opening <= rest + max(_CLOSED_SHARE * float(wide - rest), _CLOSED)).astype(np.float64)
 
 
-def _closures(closed: NDArray[np.bool_], phones: tuple[tuple[str, float, float], ...]) -> float:
-    frames = [int((start + end) / 2 * 25) for label, start, end in phones if label in _BILABIAL]
+def _closures(closed: NDArray[np.floating], phones: tuple[tuple[str, float, float], ...]) -> float:
+    frames = [int((start + end) / 2 * 25) for label, start, end in phones if label.upper() in _BILABIAL]
     inside = [frame for frame in frames if 0 <= frame < len(closed)]
     return float(np.mean(closed[inside])) if inside else float("nan")

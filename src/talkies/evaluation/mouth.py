@@ -25,7 +25,7 @@ class Mouth:
     Attributes:
         opening: `[F]` gap between the lips at the middle, in eye distances.
         width: `[F]` distance of the corners, in eye distances.
-        eyes: The eye distance in pixels.
+        eyes: The eye distance in pixels; NaN where the unit of the lips is free and only their shape over time counts.
     """
 
     opening: Array
@@ -43,11 +43,17 @@ def measured_mouth(track: FaceTrack) -> Mouth:
     return Mouth(np.asarray(np.mean(gaps, axis=0) / eyes, np.float32), (corners / eyes).astype(np.float32), eyes)
 
 
+def free_mouth(opening: NDArray[np.generic]) -> Mouth:
+    """An opening `[F]` in a unit of its own, of a mouth whose width is not known."""
+    curve = opening.astype(np.float32)
+    return Mouth(curve, np.full_like(curve, np.nan), float("nan"))
+
+
 def true_mouth(opening: NDArray[np.generic], width: NDArray[np.generic], points: NDArray[np.generic]) -> Mouth:
     """Known lips.
 
     Args:
-        opening: `[F]` pixels. width: `[F]` pixels.
+        opening: `[F]` pixels. width: `[F]` pixels; NaN where it is not known.
         points: `[F, P, 2]` pixels; the first two are the eyes.
     """
     place = points.astype(np.float64)

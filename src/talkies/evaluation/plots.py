@@ -11,7 +11,7 @@ import numpy as np
 
 from talkies.domain.errors import MissingDependencyError
 from talkies.evaluation.results import Results, Row
-from talkies.evaluation.statistics import estimate
+from talkies.evaluation.statistics import estimate, of_column
 
 COLOURS = ("#2a6fdb", "#e0662f", "#2fa36b", "#9b4fd0", "#b8962e", "#d1478c", "#4f5d6b", "#0b9aa8")
 #: Curves over seconds that `metrics.drift` gives.
@@ -20,7 +20,7 @@ DRIFT = ("colour drift", "contrast", "sharpness", "motion energy")
 
 def intervals(results: Sequence[Results], column: str) -> str:
     """Means with confidence intervals, one line per model; "" where nobody has a value."""
-    estimates = [(result.model, estimate(list(result.column(column).values()))) for result in results]
+    estimates = [(result.model, of_column(result, column)) for result in results if column in result.columns]
     shown = [(model, value) for model, value in estimates if value.count]
     if not shown:
         return ""

@@ -52,7 +52,8 @@ def halves(sample: Sample) -> tuple[Sample, ...]:
         InputError: There are not two people.
     """
     if len(sample.people) != 2:
-        raise InputError(f"{sample.key} has {len(sample.people)} people; the protocol of halves needs two.")
+        reason = f"{sample.key} has {len(sample.people)} people; the protocol of halves needs two."
+        raise InputError(sample.failure or reason)
     return tuple(
         replace(
             sample,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import islice
 
 from talkies.domain.errors import InputError
 from talkies.evaluation import plots
-from talkies.evaluation.results import ColumnEntry, Results, Row
-from talkies.evaluation.statistics import Estimate, estimate
+from talkies.evaluation.results import ColumnEntry, Results, Row, same_task
+from talkies.evaluation.statistics import Estimate, estimate, of_column
 
 #: Cases are ranked by the first of these that a model has values of.
 _RANKED_BY = ("lip r", "sync score (curve)", "Sync-C", "sharpness")
@@ -37,13 +38,11 @@ def html(results: Sequence[Results]) -> str:
         results: One per model, the ground truth and shuffled audio among them; all on one set.
 
     Raises:
-        InputError: None, or of different sets.
+        InputError: None, or of different sets or protocols.
     """
     if not results:
         raise InputError("There is nothing to report.", "Give results of `talkies evaluate measure`.")
-    sets = {result.set for result in results}
-    if len(sets) > 1:
-        raise InputError(f"These are results on different sets: {', '.join(sorted(sets))}.", "Report each set alone.")
+    same_task(results)
     columns = {name: entry for result in results for name, entry in result.columns.items()}
     title = f"{results[0].set}: {', '.join(result.model for result in results)}"
     body = [
@@ -51,8 +50,9 @@ def html(results: Sequence[Results]) -> str:
         f"<p class=quiet>{escape(_made(results))}</p>",
         "<h2>Means</h2>",
         _table(results, columns),
-        "<p class=quiet>Mean over videos, below it the 95 % bootstrap interval (2000 resamples, seed 0) and the number "
-        "of videos. Bold: best of the models; ground truth and shuffled audio are there to compare with.</p>",
+        "<p class=quiet>Mean over videos, below it the 95 % bootstrap interval (2000 resamples, seed 0; Wilson's for "
+        "shares that are 0 or 1 in every video) and the number of videos. Bold: best of the models, in columns with a "
+        "target by the mean distance from it; ground truth and shuffled audio are there to compare with.</p>",
         *_plots(results, columns),
         *(part for result in results if result.model != "shuffled audio" for part in _cases(result)),
         *_failures(results),
@@ -63,23 +63,28 @@ def html(results: Sequence[Results]) -> str:
 
 
 def _made(results: Sequence[Results]) -> str:
-    made = results[0].made
-    known = [f"{name} {value}" for name, value in made.items()]
-    return ", ".join([f"protocol {results[0].protocol}", *known])
+    """The measuring once, the generation of each model's videos as far as noted."""
+    facts = [f"protocol {results[0].protocol}"]
+    facts += [f"{name} {value}" for name, value in results[0].made.items() if not name.startswith("generation ")]
+    for result in results:
+        known = [f"{name} {value}" for name, value in result.made.items() if name.startswith("generation ")]
+        facts += [f"{result.model}: {'; '.join(known)}"] if known else []
+    return ", ".join(facts)
 
 
 def _table(results: Sequence[Results], columns: dict[str, ColumnEntry]) -> str:
     found = {name: [_value(result, name) for result in results] for name in columns}
     shown = {name: values for name, values in found.items() if any(value.count for value in values)}
     contest = [k for k, result in enumerate(results) if result.model not in ("ground truth", "shuffled audio")]
-    best = {name: _best(values, columns[name], contest) for name, values in shown.items()}
+    models = [results[k] for k in contest]
+    best = {name: _best(models, name, columns[name]) for name in shown}
     arrows = {"higher": " ↑", "lower": " ↓", "zero": " → 0", "one": " → 1", "none": ""}
     head = "".join(f"<th>{escape(result.model)}{_failed(result)}</th>" for result in results)
     lines = []
     for name, values in shown.items():
         entry = columns[name]
         meaning = f"<small>{escape(entry.meaning + _unit(entry))}</small>"
-        cells = "".join(_cell(value, best[name] == k) for k, value in enumerate(values))
+        cells = "".join(_cell(value, results[k] is best[name]) for k, value in enumerate(values))
         lines.append(f"<tr><td>{escape(name)}{arrows[entry.direction]}{meaning}</td>{cells}</tr>")
     return f"<div class=wide><table><tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
 
@@ -92,23 +97,30 @@ def _failed(result: Results) -> str:
 def _value(result: Results, name: str) -> Estimate:
     whole = result.whole.get(name)
     if whole is not None:
-        return Estimate(whole, float("nan"), float("nan"), len(result.rows))
-    return estimate(list(result.column(name).values()))
+        return Estimate(whole, float("nan"), float("nan"), sum(not row.failure for row in result.rows))
+    return of_column(result, name) if name in result.columns else estimate([])
 
 
 def _unit(entry: ColumnEntry) -> str:
     return f" ({entry.unit})" if entry.unit else ""
 
 
-def _best(values: Sequence[Estimate], entry: ColumnEntry, contest: Sequence[int]) -> int | None:
+def _best(models: Sequence[Results], name: str, entry: ColumnEntry) -> Results | None:
     """Which model is best; None with fewer than two, or where nothing is better."""
-    known = [k for k in contest if values[k].count]
+    worth = {id(model): _worth(model, name, entry) for model in models}
+    known = [model for model in models if math.isfinite(worth[id(model)])]
     if len(known) < 2 or entry.direction == "none":
         return None
-    worth = {
-        "higher": lambda v: v, "lower": lambda v: -v, "zero": lambda v: -abs(v), "one": lambda v: -abs(v - 1),
-    }[entry.direction]  # fmt: skip
-    return max(known, key=lambda k: worth(values[k].mean))
+    return max(known, key=lambda model: worth[id(model)])
+
+
+def _worth(model: Results, name: str, entry: ColumnEntry) -> float:
+    """The higher the better. Where there is a target, errors to either side of it must not cancel out."""
+    value = _value(model, name)
+    if entry.target is None:
+        return value.mean if entry.direction == "higher" else -value.mean
+    values = model.column(name).values()
+    return -sum(abs(one - entry.target) for one in values) / len(values) if values else math.nan
 
 
 def _cell(value: Estimate, best: bool) -> str:
@@ -120,7 +132,7 @@ def _cell(value: Estimate, best: bool) -> str:
 
 
 def _plots(results: Sequence[Results], columns: dict[str, ColumnEntry]) -> list[str]:
-    drawn = [svg for name in list(columns)[:_PLOTTED] if (svg := plots.intervals(results, name))]
+    drawn = list(islice((svg for name in columns if (svg := plots.intervals(results, name))), _PLOTTED))
     parts = ["<h2>Intervals</h2>", f"<div class=plots>{''.join(drawn)}</div>"] if drawn else []
     if svg := plots.drift(results):
         parts += ["<h2>Drift</h2>", svg]

@@ -52,6 +52,20 @@ class ColumnEntry(_Strict):
     unit: str = ""
     meaning: str = ""
 
+    @property
+    def target(self) -> float | None:
+        """The best value, where neither more nor less is always better."""
+        return {"zero": 0.0, "one": 1.0}.get(self.direction)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values lie in 0..1 and count something; columns of shares say so first."""
+        return self.meaning.startswith("share ")
+
+    def compared_as(self, name: str) -> str:
+        """What models are compared by: the column itself, or how far off its target values are."""
+        return name if self.target is None else f"|{name} - {self.target:g}|" if self.target else f"|{name}|"
+
 
 class Results(_Strict):
     """One model on one set.
@@ -60,7 +74,7 @@ class Results(_Strict):
         model: Its name, `ground truth` or `shuffled audio`. set: Which videos. protocol: How people were cut out.
         columns: What the numbers mean. rows: One per video.
         whole: Numbers of the whole set (FID, ...). notes: What could not be computed and why.
-        made: Version, date and machine.
+        made: Version, date, machine, the intervals' seed, and what the videos were generated with (`generation ...`).
     """
 
     format: Literal["talkies-evaluation"] = "talkies-evaluation"
@@ -86,12 +100,16 @@ def number(value: float) -> float | None:
 
 
 def save(results: Sequence[Results], folder: Path) -> None:
-    """Writes `NAME.json` for each and `rows.csv` for all into `folder` (made if missing)."""
+    """Writes `NAME.json` for each and `rows.csv` for all into `folder` (made if missing).
+
+    Names hold the protocol where it is not the usual one (`ending`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
         with staged(folder / f"{_file_name(result)}.json") as scratch:
             scratch.write_text(json.dumps(result.model_dump(), indent=1) + "\n", encoding="utf-8")
-    with staged(folder / "rows.csv") as scratch:
+    protocols = {result.protocol for result in results}
+    with staged(folder / f"rows{ending(protocols.pop()) if len(protocols) == 1 else ''}.csv") as scratch:
         scratch.write_text(as_csv(results), encoding="utf-8")
 
 
@@ -105,7 +123,8 @@ def as_csv(results: Sequence[Results]) -> str:
         for row in result.rows:
             shown = [row.values.get(name) for name in names]
             writer.writerow([
-                result.model, result.set, row.key, *("" if v is None else f"{v:.6g}" for v in shown), row.failure,
+                result.model, result.set, row.key,
+                *("" if v is None else f"{v:.6g}" for v in shown), row.failure,
             ])  # fmt: skip
     return buffer.getvalue()
 
@@ -137,4 +156,21 @@ def _load(path: Path) -> Results:
 
 def _file_name(result: Results) -> str:
     plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in f"{result.set}-{result.model}")
-    return plain.strip("-").lower() or "results"
+    return (plain.strip("-").lower() or "results") + ending(result.protocol)
+
+
+def ending(protocol: str) -> str:
+    """What file names end with, so that a set measured in two ways gives two files."""
+    return "" if protocol == "tracks" else f"-{protocol}"
+
+
+def same_task(results: Sequence[Results]) -> None:
+    """Checks that results can be compared.
+
+    Raises:
+        InputError: They are of different sets or protocols.
+    """
+    for what in ("set", "protocol"):
+        found = sorted({str(getattr(result, what)) for result in results})
+        if len(found) > 1:
+            raise InputError(f"These are results of different {what}s: {', '.join(found)}.", "Compare like with like.")

@@ -27,12 +27,12 @@ from talkies.evaluation.sync import CurveScorer, bind
 from talkies.evaluation.weights import checksum
 from talkies.version import __version__ as VERSION
 
-#: Said wherever lips are judged by their voice alone.
+#: Said wherever exact lips are not known, as they are of the stage's own people.
 DOMAIN_NOTE = (
     "Where lips are judged against voices, the speech filter was fitted to synthetic speakers: its numbers compare "
     "videos of the same people and voices, they are no verdict on real footage."
 )
-#: Said wherever the sync expert judges people of whom nothing is known, who may well be real.
+#: Said wherever the sync expert judges people whose exact lips are not known, who may well be real.
 EXPERT_NOTE = (
     "The sync expert (stage-sync) was fitted to the stage's rendered people and voices. It is not SyncNet, and its "
     "numbers on other footage are outside of its domain: read them beside the shuffled audio's, or not at all."
@@ -45,12 +45,12 @@ class Findings:
 
     Attributes:
         rows: One per sample. shuffled: The same videos with other samples' voices; empty unless asked for.
-        features: Per set metric one array per video.
+        features: Per set metric, for every part that the protocol cuts out, one array per video.
     """
 
     rows: list[Row] = field(default_factory=list)
     shuffled: list[Row] = field(default_factory=list)
-    features: dict[str, list[Features]] = field(default_factory=dict)
+    features: dict[str, list[list[Features]]] = field(default_factory=dict)
 
 
 def measure_all(
@@ -68,11 +68,11 @@ def measure_all(
         samples: Looked at once. metrics: Computed for each. of_sets: Whose features are collected.
         protocol: How a sample is cut up; numbers are means over its parts.
         shuffle: Measure every video also with the voices of the one before it that has as many people (the first with
-            the last one's): what chance gives.
+            the last one's), cut up in the same way: what chance gives.
         progress: Called after each sample.
     """
     found = Findings()
-    shuffler = _Shuffler(metrics)
+    shuffler = _Shuffler(metrics, protocol)
     for sample in samples:
         row, parts = _measure_parts(sample, metrics, protocol)
         found.rows.append(row)
@@ -81,9 +81,10 @@ def measure_all(
             continue
         for metric in of_sets:
             if not metric.missing():
-                _collect(found.features.setdefault(metric.name, []), metric, parts)
-        if shuffle and protocol is tracks:
-            found.shuffled += shuffler.add(parts[0])
+                looks = parts if metric.of_people or protocol is tracks else [Observation(sample)]
+                _collect(found.features.setdefault(metric.name, [[] for _ in looks]), metric, looks)
+        if shuffle:
+            found.shuffled += shuffler.add(sample, parts)
     found.shuffled += shuffler.rest()
     return found
 
@@ -91,28 +92,37 @@ def measure_all(
 class _Shuffler:
     """Pairs every video with the voices of the one before it that has as many people."""
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
+    def __init__(self, metrics: Sequence[Metric], protocol: Protocol) -> None:
         self._metrics = metrics
-        self._first: dict[int, Observation] = {}
+        self._protocol = protocol
+        self._first: dict[int, tuple[Sample, list[Observation]]] = {}
         self._last: dict[int, tuple[Person, ...]] = {}
         self._pairs: Counter[int] = Counter()
 
-    def add(self, seen: Observation) -> list[Row]:
-        count = len(seen.sample.people)
-        before, self._last[count] = self._last.get(count), seen.sample.people
+    def add(self, sample: Sample, parts: list[Observation]) -> list[Row]:
+        count = len(sample.people)
+        before, self._last[count] = self._last.get(count), sample.people
         if before is None:
-            self._first[count] = seen
+            self._first[count] = sample, parts
             return []
         self._pairs[count] += 1
-        return [measure_one(seen.with_voices(before), self._metrics)]
+        return [self._row(sample, parts, before)]
 
     def rest(self) -> list[Row]:
         """The first ones, with the last ones' voices."""
         return [
-            measure_one(seen.with_voices(self._last[count]), self._metrics)
-            for count, seen in self._first.items()
+            self._row(sample, parts, self._last[count])
+            for count, (sample, parts) in self._first.items()
             if self._pairs[count]
         ]
+
+    def _row(self, sample: Sample, parts: Sequence[Observation], people: tuple[Person, ...]) -> Row:
+        """Voices are exchanged in the whole video, then it is cut up; what was seen in its parts is kept."""
+        cut = self._protocol(replace(sample, people=people))
+        rows = [
+            measure_one(part.with_voices(other.people), self._metrics) for part, other in zip(parts, cut, strict=True)
+        ]
+        return _averaged(sample.key, rows)
 
 
 def _measure_parts(sample: Sample, metrics: Sequence[Metric], protocol: Protocol) -> tuple[Row, list[Observation]]:
@@ -120,19 +130,23 @@ def _measure_parts(sample: Sample, metrics: Sequence[Metric], protocol: Protocol
         parts = [Observation(part) for part in protocol(sample)]
     except TalkiesError as error:
         return Row(key=sample.key, failure=" ".join(str(error).split())), []
-    rows = [measure_one(part, metrics) for part in parts]
+    return _averaged(sample.key, [measure_one(part, metrics) for part in parts]), parts
+
+
+def _averaged(key: str, rows: Sequence[Row]) -> Row:
+    """One row of a video that was measured in parts."""
     if len(rows) == 1:
-        return rows[0], parts
+        return rows[0]
     failures = [row.failure for row in rows if row.failure]
     names = dict.fromkeys(name for row in rows for name in row.values)
     values = {name: _mean([row.values.get(name) for row in rows]) for name in names}
     return Row(
-        key=sample.key,
+        key=key,
         values={} if failures else values,
         people=tuple(person for row in rows for person in row.people),
         failure="; ".join(failures),
         seconds=sum(row.seconds for row in rows),
-    ), parts
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -140,12 +154,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return round(sum(known) / len(known), 6) if known else None
 
 
-def _collect(into: list[Features], metric: SetMetric, parts: Sequence[Observation]) -> None:
-    """Features of a video; one that gives none is left out, its row says what it lacks."""
+def _collect(into: Sequence[list[Features]], metric: SetMetric, parts: Sequence[Observation]) -> None:
+    """Features of a video, part by part; one that lacks some is left out, its row says what it lacks."""
     try:
-        into += [metric.features(part) for part in parts]
+        found = [metric.features(part) for part in parts]
     except TalkiesError:
         return
+    for of_part, features in zip(into, found, strict=True):
+        of_part.append(features)
 
 
 def measure_one(seen: Observation, metrics: Sequence[Metric]) -> Row:
@@ -229,8 +245,9 @@ def as_results(
     whole: Mapping[str, float | None] | None = None,
     notes: Sequence[str] = (),
     protocol: str = "tracks",
+    making: Mapping[str, str] | None = None,
 ) -> Results:
-    """Rows with all that is needed to read them later."""
+    """Rows with all that is needed to read them later; `making` is what the videos were generated with."""
     described = {**columns(metrics), **{metric.column.name: metric.column for metric in of_sets}}
     entries = {
         name: ColumnEntry(direction=column.direction, unit=column.unit, meaning=column.meaning)
@@ -243,7 +260,7 @@ def as_results(
         for metric in computed
         if (path := metric.brought()) is not None
     ]
-    if any(person.get("against") == "voice" for row in rows for person in row.people):
+    if any(person.get("against") != "truth" for row in rows for person in row.people):
         missing.append(DOMAIN_NOTE)
         if any(metric is STAGE_SYNC for metric in metrics):
             missing.append(EXPERT_NOTE)
@@ -253,6 +270,7 @@ def as_results(
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "seed": str(SEED),
+        **{f"generation {name}": value for name, value in (making or {}).items()},
     }
     return Results(
         model=model,

@@ -42,7 +42,7 @@ class Person:
         truth: The lips as they were performed, or None.
         face_box: `[4]` x0, y0, x1, y1 in shares of the picture's width and height, or None: faces left to right.
         phones: Label, start and end in seconds of every phone, as far as known.
-        asked: Gestures that were asked for.
+        asked: Gestures that were asked for; None where nothing is known of it.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Person:
     truth: Mouth | None = None
     face_box: tuple[float, float, float, float] | None = None
     phones: tuple[tuple[str, float, float], ...] = ()
-    asked: tuple[AskedGesture, ...] = ()
+    asked: tuple[AskedGesture, ...] | None = None
 
     @property
     def silent(self) -> bool:
@@ -69,6 +69,8 @@ class Sample:
         prompt: What was asked for.
         reference: `[H, W, 3]` the picture it was made from, or None: the first frame.
         run: What is known of its making: `seconds`, `peak_bytes`.
+        exchanged: Made for the same task with the two people's voices exchanged, where there is such a video.
+        failure: Why it cannot be measured, or "".
     """
 
     key: str
@@ -77,6 +79,8 @@ class Sample:
     prompt: str = ""
     reference: NDArray[np.uint8] | None = None
     run: dict[str, float] = field(default_factory=dict)
+    exchanged: Blocks | None = None
+    failure: str = ""
 
 
 class Observation:
@@ -109,7 +113,7 @@ class Observation:
             replace(other, name=own.name, face_box=own.face_box)
             for other, own in zip(people, self.sample.people, strict=True)
         )
-        other = Observation(replace(self.sample, people=placed))
+        other = Observation(replace(self.sample, people=placed, exchanged=None))
         other._remembered = self._remembered
         for name in ("_first_pass", "faces"):
             if name in vars(self):
@@ -121,6 +125,8 @@ class Observation:
         looks: list[NDArray[np.float64]] = []
         thumbnails: list[NDArray[np.uint8]] = []
         before: NDArray[np.uint8] | None = None
+        if self.sample.failure:
+            raise InputError(self.sample.failure)
         for block in self.sample.video.blocks():
             for frame in block:
                 if len(looks) % THUMBNAIL_STEP == 0:

@@ -15,6 +15,8 @@ from talkies.evaluation.metric import Column
 from talkies.evaluation.sample import Observation
 
 Features = NDArray[np.float32]
+#: Per part of a video that a protocol cuts out: the features of every video.
+Parts = Sequence[Sequence[Features]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class SetMetric:
         features: `[n, D]` of one video, n at least 1. weights: What it looks through.
         missing: Why it cannot be computed here and how to mend that, or "". source: Where it is described.
         brought: The file of weights that the user brought, if there is one.
+        of_people: It looks at people, so a protocol that cuts a video up gives one distance per part, and their mean
+            is the result. Otherwise it looks at whole pictures, whatever the protocol.
     """
 
     name: str
@@ -36,6 +40,7 @@ class SetMetric:
     missing: Callable[[], str] = lambda: ""
     brought: Callable[[], Path | None] = lambda: None
     source: str = ""
+    of_people: bool = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -62,20 +67,24 @@ def distance(made: Sequence[Features], real: Sequence[Features]) -> float:
 
 
 def distances(
-    chosen: Sequence[SetMetric], made: Mapping[str, Sequence[Features]], real: Mapping[str, Sequence[Features]]
+    chosen: Sequence[SetMetric], made: Mapping[str, Parts], real: Mapping[str, Parts]
 ) -> tuple[dict[str, float | None], tuple[str, ...]]:
-    """All chosen distances by column, and notes about those that could not be computed or mean little."""
+    """All chosen distances by column, each the mean over the videos' parts, and notes about those that could not be
+    computed or mean little."""
     values: dict[str, float | None] = {}
     notes = []
     for metric in chosen:
         own, true = made.get(metric.name, ()), real.get(metric.name, ())
         try:
-            values[metric.column.name] = round(distance(own, true), 6)
+            if not own or len(own) != len(true):
+                raise InputError("A Frechet distance needs features of both sets.")
+            apart = [distance(a, b) for a, b in zip(own, true, strict=True)]
+            values[metric.column.name] = round(float(np.mean(apart)), 6)
         except InputError as error:
             values[metric.column.name] = None
             notes.append(f"{metric.column.name}: {error}")
             continue
-        count, width = min(sum(map(len, own)), sum(map(len, true))), own[0].shape[1]
+        count, width = min(sum(map(len, part)) for part in (*own, *true)), own[0][0].shape[1]
         if count < 2 * width:
             notes.append(
                 f"{metric.column.name} rests on {count} features of {width} numbers: it is biased upwards; compare it "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
 from talkies.evaluation.faces import ArrayVideo, Blocks
-from talkies.evaluation.mouth import Mouth, true_mouth
+from talkies.evaluation.mouth import Mouth, free_mouth, true_mouth
 from talkies.evaluation.phones import phone_opening, read_phones
 from talkies.evaluation.sample import AskedGesture, Person, Sample
 from talkies.evaluation.video import VideoFile
@@ -27,6 +27,10 @@ Labels = Mapping[str, NDArray[Any]]
 
 #: What `talkies evaluate run` notes beside its videos.
 RUNS = "runs.json"
+#: And what it made them with, as `MAKING.json`.
+MAKING = "made-with"
+#: Where it puts, within the folder of the videos, those of the same clips with exchanged voices.
+EXCHANGED = "exchanged"
 #: Seconds of sound that are read at most.
 MAX_SECONDS = 3600
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
@@ -41,7 +45,8 @@ def read_stage(folder: Path, name: str = "", videos: Path | None = None, limit: 
         limit: At most this many.
 
     Yields:
-        One sample per clip; a clip whose video is missing is yielded all the same and fails when it is looked at.
+        One sample per clip; one that is broken, or whose video is missing, is yielded all the same and fails when it is
+        looked at.
 
     Raises:
         InputError: There are no shards.
@@ -67,8 +72,31 @@ def read_runs(videos: Path | None) -> dict[str, dict[str, float]]:
         raise InputError(f"{path} is no note of a run.", "Remove it, or make the videos again.") from None
 
 
+def read_making(videos: Path | None) -> dict[str, str]:
+    """What `talkies evaluate run` noted about the settings of a folder's videos; empty where there is no such note."""
+    path = None if videos is None else videos / f"{MAKING}.json"
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return {str(name): str(value) for name, value in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{path} is no note of a run.", "Remove it, or make the videos again.") from None
+
+
 def _stage_sample(clip: dict[str, bytes], videos: Path | None, runs: Mapping[str, dict[str, float]]) -> Sample:
     key = clip["key"].decode()
+    try:
+        return _whole_sample(key, clip, videos, runs)
+    except ImportError:
+        raise
+    except Exception as error:  # of the decoders of pictures, sounds, arrays and JSON: a broken clip ends no run
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        return Sample(key, ArrayVideo(np.zeros((0, 1, 1, 3), np.uint8)), (), failure=f"{key} is broken ({reason}).")
+
+
+def _whole_sample(
+    key: str, clip: dict[str, bytes], videos: Path | None, runs: Mapping[str, dict[str, float]]
+) -> Sample:
     manifest = json.loads(clip["json"])
     height, width = int(manifest["height"]), int(manifest["width"])
     truth = decode_video(clip["mp4"])
@@ -81,7 +109,9 @@ def _stage_sample(clip: dict[str, bytes], videos: Path | None, runs: Mapping[str
             )
             for k, entry in enumerate(manifest["people"])
         )
-    return Sample(key, video, people, str(manifest["captions"][0]), truth[0], runs.get(key, {}))
+    other = None if videos is None else videos / EXCHANGED / f"{key}.mp4"
+    exchanged = VideoFile(other) if other is not None and other.is_file() else None
+    return Sample(key, video, people, str(manifest["captions"][0]), truth[0], runs.get(key, {}), exchanged=exchanged)
 
 
 def asked_gestures(entries: Sequence[Mapping[str, Any]], given: bool) -> tuple[AskedGesture, ...]:
@@ -137,8 +167,8 @@ def read_truth(path: Path) -> list[tuple[Mouth, tuple[tuple[str, float, float], 
 
 def mouth_of(labels: Labels) -> Mouth:
     """Known lips from labels."""
-    width = labels.get("lip_width", labels["lip_opening"])
-    return true_mouth(labels["lip_opening"], width, labels["points"])
+    opening = labels["lip_opening"]
+    return true_mouth(opening, labels.get("lip_width", np.full(len(opening), np.nan)), labels["points"])
 
 
 def phones_of(labels: Labels) -> tuple[tuple[str, float, float], ...]:
@@ -162,7 +192,7 @@ def read_curve(path: Path) -> Mouth:
         values = []
     if len(values) < 2 or not np.isfinite(values).all():
         raise InputError(f"{path} holds no curve.", "Write one number per frame and line.")
-    return Mouth(np.array(values, np.float32), np.zeros(len(values), np.float32), 1.0)
+    return free_mouth(np.array(values, np.float32))
 
 
 def _header(rows: list[str]) -> int:
@@ -209,23 +239,38 @@ def read_single(video: Path, voices: Sequence[Path] = (), truths: Sequence[Path]
             or text curves.
 
     Raises:
-        InputError: A file cannot be read, or the numbers do not agree.
+        InputError: There is no such video, another file cannot be read, or the numbers do not agree.
     """
+    if not video.is_file():
+        raise InputError(f"There is no video {video}.")
     known: list[tuple[Mouth, tuple[tuple[str, float, float], ...]]] = []
     for path in truths:
         known += _known(path)
     sounds: list[NDArray[np.float32] | None]
+    failure = ""
     if voices:
         sounds = [None if p.name == "silence" and not p.exists() else read_sound(p) for p in voices]
+    elif known:
+        sounds = [None] * len(known)
     else:
-        sounds = [None] * len(known) if known else [read_sound(video)]
+        sound, failure = _own_sound(video)
+        sounds = [sound]
     if known and len(known) != len(sounds):
         raise InputError(f"{len(known)} people have known lips, {len(sounds)} a voice.", "Give one of each per person.")
     people = tuple(
         Person(f"person {k + 1}", sound, *((known[k][0], None, known[k][1]) if known else ()))
         for k, sound in enumerate(sounds)
     )
-    return Sample(video.stem, VideoFile(video), people)
+    return Sample(video.stem, VideoFile(video), people, failure=failure)
+
+
+def _own_sound(video: Path) -> tuple[NDArray[np.float32] | None, str]:
+    """The voice of a video of one person, or why there is none: nothing can be judged by a silence."""
+    try:
+        sound = read_sound(video)
+    except InputError as error:
+        return None, str(error)
+    return (None, f"{video.name} is silent.") if Person("", sound).silent else (sound, "")
 
 
 def _known(path: Path) -> list[tuple[Mouth, tuple[tuple[str, float, float], ...]]]:
@@ -235,12 +280,14 @@ def _known(path: Path) -> list[tuple[Mouth, tuple[tuple[str, float, float], ...]
     if path.suffix.lower() == ".lab":
         phones = read_phones(path)
         opening = phone_opening(phones, max(1, round(max(end for _, _, end in phones) * FPS)))
-        return [(Mouth(opening, np.zeros_like(opening), 1.0), phones)]
+        return [(free_mouth(opening), phones)]
     return [(read_curve(path), ())]
 
 
 def read_folder(folder: Path, videos: Path | None = None, limit: int | None = None) -> Iterator[Sample]:
     """A folder of real footage of single people (HDTF, CelebV-HQ, EMTD): each video's own sound is the voice.
+
+    One that has none is yielded all the same and fails when it is looked at.
 
     Args:
         folder: Searched with all below it. videos: Folder with the model's `NAME.mp4`. limit: At most this many.
@@ -253,11 +300,8 @@ def read_folder(folder: Path, videos: Path | None = None, limit: int | None = No
         raise InputError(f"There are no videos in {folder}.", f"Known kinds: {' '.join(VIDEO_SUFFIXES)}.")
     for path in paths[:limit]:
         shown = path if videos is None else videos / f"{path.stem}.mp4"
-        try:
-            voice = read_sound(path)
-        except InputError:
-            voice = None
-        yield Sample(path.stem, VideoFile(shown), (Person("person 1", voice),))
+        voice, failure = _own_sound(path)
+        yield Sample(path.stem, VideoFile(shown), (Person("person 1", voice),), failure=failure)
 
 
 def open_set(folder: Path, name: str = "", videos: Path | None = None, limit: int | None = None) -> Iterator[Sample]:

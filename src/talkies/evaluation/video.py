@@ -41,7 +41,7 @@ class VideoFile:
             `[n, H, W, 3]` uint8 RGB, n at most `size`.
 
         Raises:
-            InputError: No video, broken, or outside the limits.
+            InputError: No video, broken, of changing size, or outside the limits.
         """
         held: list[Frames] = []
         for frame in self._resampled():
@@ -63,6 +63,8 @@ class VideoFile:
             parts.append(block)
             if sum(map(len, parts)) > limit:
                 raise InputError(f"{self.path.name} has more than {limit} frames.", "Cut it first.")
+        if not parts:
+            raise InputError(f"{self.path.name} has no frames.")
         return np.concatenate(parts)
 
     def _resampled(self) -> Iterator[Frames]:
@@ -80,6 +82,8 @@ class VideoFile:
         moment, period = Fraction(0), Fraction(1, FPS)
         for moment, period, pixels in self._decoded():  # noqa: B007
             if held is not None:
+                if pixels.shape != held.shape:
+                    raise InputError(f"{self.path.name} changes its size at {float(moment):.2f} s.", "Cut it there.")
                 yield moment, held
             held = pixels
         if held is not None:

@@ -13,8 +13,9 @@ from talkies.evaluation.metrics.identity import IDENTITY
 from talkies.evaluation.metrics.lip_truth import LIP_TRUTH
 from talkies.evaluation.metrics.prompt import PROMPT, PROMPT_ARMS
 from talkies.evaluation.metrics.stage_sync import STAGE_SYNC
+from talkies.evaluation.metrics.swap import SWAP
 from talkies.evaluation.metrics.syncnet import SYNC
 from talkies.evaluation.set_metric import SetMetric
 
-ALL: tuple[Metric, ...] = (BINDING, LIP_TRUTH, STAGE_SYNC, SYNC, PROMPT, PROMPT_ARMS, IDENTITY, DRIFT, COST)
+ALL: tuple[Metric, ...] = (BINDING, SWAP, LIP_TRUTH, STAGE_SYNC, SYNC, PROMPT, PROMPT_ARMS, IDENTITY, DRIFT, COST)
 ALL_OF_SETS: tuple[SetMetric, ...] = (FID, FVD, EFID, EFID_UNITS)

@@ -123,6 +123,7 @@ def efid_metric(extractor: ExpressionExtractor) -> SetMetric:
         features=features,
         weights=extractor.weights,
         source="Tian et al., EMO, arXiv 2402.17485 (with 3DMM coefficients)",
+        of_people=True,
     )
 
 

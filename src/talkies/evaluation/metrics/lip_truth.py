@@ -11,7 +11,7 @@ from talkies.evaluation.sample import Observation
 
 def measure(seen: Observation) -> dict[str, float]:
     """Means over speaking people whose lips are known; what voices ask for is no truth (see `metrics.binding`)."""
-    talking = [report for report in lip_reports(seen) if report.against == "truth" and not report.silent]
+    talking = [report for report in lip_reports(seen) if report.against != "voice" and not report.silent]
     return {
         "lip r": _mean(talking, "r"),
         "lip width r": _mean(talking, "width_r"),

@@ -13,7 +13,7 @@ import numpy as np
 from talkies.domain.clip import FPS
 from talkies.evaluation.metric import Column, Metric
 from talkies.evaluation.networks import arm_gestures, head_gestures
-from talkies.evaluation.sample import Observation
+from talkies.evaluation.sample import AskedGesture, Observation
 from talkies.evaluation.seen_gestures import SeenGesture, arm_gestures_of, head_gestures_of
 
 _NEEDS = "people of whom is known what gestures were asked (the stage's sets)"
@@ -46,9 +46,12 @@ def _metric(
 ) -> Metric:
     def measure(seen: Observation) -> dict[str, float]:
         """See the columns. A gesture that is asked of one person and made by another is mistaken, not done."""
-        found, people = look(seen), seen.sample.people
+        wishes = [person.asked for person in seen.sample.people if person.asked is not None]
+        if len(wishes) < len(seen.sample.people):
+            return dict.fromkeys(labels, float("nan"))
+        found = look(seen)
         made = [{gesture.name for gesture in gestures} for gestures in found]
-        asked = [{gesture.name for gesture in person.asked if gesture.name in names} for person in people]
+        asked = [{gesture.name for gesture in wanted if gesture.name in names} for wanted in wishes]
         done = [name in made[k] for k, wanted in enumerate(asked) for name in wanted]
         mistaken = [
             any(name in other and name not in asked[j] for j, other in enumerate(made) if j != k)
@@ -57,31 +60,27 @@ def _metric(
         ]
         unasked = [bool(here - wanted) for here, wanted in zip(made, asked, strict=True)]
         late = [
-            (gesture.first + gesture.last + 1) / (2 * FPS) - wanted.middle
-            for k, person in enumerate(people)
-            for wanted in person.asked
-            if wanted.middle is not None
-            for gesture in found[k]
-            if gesture.name == wanted.name
+            min(delays, key=abs)
+            for gestures, own in zip(found, wishes, strict=True)
+            for wanted in own
+            if (delays := _delays(gestures, wanted))
         ]
-        return {
-            f"{part} gestures done": _mean(done),
-            f"{part} gestures mistaken": _mean(mistaken),
-            f"{part} gestures unasked": _mean(unasked),
-            f"{part} gesture delay": _mean(late),
-        }
+        return dict(zip(labels, (_mean(done), _mean(mistaken), _mean(unasked), _mean(late)), strict=True))
 
+    labels = tuple(
+        f"{part} {what}" for what in ("gestures done", "gestures mistaken", "gestures unasked", "gesture delay")
+    )
     shown = ", ".join(name.replace("_", " ") for name in names)
     done = f"share of the {part} gestures asked for ({shown}) that are seen in the right person"
     unasked = f"share of people who make gestures of the {part} that were not asked of them"
-    late = "from the middle of the gesture asked for, where that is known"
+    late = "from the middle of the gesture asked for to that of the nearest one made, where that is known"
     return Metric(
         name=name,
         columns=(
-            Column(f"{part} gestures done", "higher", "", done),
-            Column(f"{part} gestures mistaken", "lower", "", "share of them that others make who were not asked to"),
-            Column(f"{part} gestures unasked", "lower", "", unasked),
-            Column(f"{part} gesture delay", "zero", "s", late),
+            Column(labels[0], "higher", "", done),
+            Column(labels[1], "lower", "", "share of them that others make who were not asked to"),
+            Column(labels[2], "lower", "", unasked),
+            Column(labels[3], "zero", "s", late),
         ),
         needs=needs,
         measure=measure,
@@ -89,6 +88,13 @@ def _metric(
         missing=missing,
         source=_SOURCE,
     )
+
+
+def _delays(made: Sequence[SeenGesture], wanted: AskedGesture) -> list[float]:
+    """Seconds by which gestures like the one wanted come late; empty where nobody knows when it should happen."""
+    if wanted.middle is None:
+        return []
+    return [(one.first + one.last + 1) / (2 * FPS) - wanted.middle for one in made if one.name == wanted.name]
 
 
 def _mean(values: list[bool] | list[float]) -> float:

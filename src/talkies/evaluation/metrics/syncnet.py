@@ -2,8 +2,8 @@
 
 Protocol (Chung and Zisserman, ACCV 2016 workshops, and their program): 25 fps, 16 kHz, faces cut out along a track,
 looks of 5 frames and 0.2 s, distances at +-15 frames averaged over the clip. Sync-D is the smallest of them, Sync-C
-the median minus the smallest. One thing differs: faces are found by CenterFace instead of S3FD, so compare numbers
-of this harness with each other.
+the median minus the smallest. Two things differ: faces are found by CenterFace instead of S3FD, and once a second with
+boxes interpolated in between instead of in every frame. So compare numbers of this harness with each other.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from talkies.evaluation.weights import SYNCNET
 SHIFT = 15
 #: How far the crop reaches beyond the face, in half sizes of it, and the filter along the track (published program).
 _CROP_SCALE, _MEDIAN = 0.40, 13
+#: What the published program sees beyond the picture's edge.
+_OUTSIDE = 110
 _BATCH = 20
 
 
@@ -35,7 +37,8 @@ def confidence(distances: NDArray[np.floating]) -> tuple[float, float, int]:
         distances: `[T, 2 s + 1]` of `networks.syncnet.distances`.
 
     Returns:
-        Median minus smallest of the mean distances; the smallest; frames by which the sound is late.
+        Median minus smallest of the mean distances; the smallest; the offset as the published program counts it, in
+        frames, positive: lips are late.
     """
     mean = distances.mean(0)
     best = int(np.argmin(mean))
@@ -93,7 +96,7 @@ def face_crops(seen: Observation, face: FaceTrack) -> NDArray[np.uint8]:
     crops, start = [], 0
     for block in seen.sample.video.blocks():
         for picture, frame in zip(block, frames[start : start + len(block)], strict=True):
-            crops.append(crop(picture, frame, syncnet.SIDE)[..., ::-1])
+            crops.append(crop(picture, frame, syncnet.SIDE, _OUTSIDE)[..., ::-1])
         start += len(block)
     return np.stack(crops)
 
@@ -108,7 +111,7 @@ SYNC = Metric(
     columns=(
         Column("Sync-C", "higher", "", "SyncNet's confidence: median minus smallest distance"),
         Column("Sync-D", "lower", "", "SyncNet's smallest distance"),
-        Column("sync offset", "zero", "frames", "frames by which the sound is late"),
+        Column("sync offset", "zero", "frames", "shift of that distance; positive: lips are late"),
     ),
     needs="people with voices of their own",
     measure=measure,
