@@ -296,6 +296,8 @@ def _consent(agreed: bool, stated: str | None, report: Report) -> Consent:
 def _show(
     scene: Scene, model: ModelFolder, planned: Plan, options: RenderOptions, report: Report, target: Path
 ) -> None:
+    from PIL import Image
+
     from talkies.cli.estimate import spell_seconds
     from talkies.cli.prompts import cues
     from talkies.media.staging import staged
@@ -336,5 +338,6 @@ def _show(
         report.table("Directions", [(f"{cue.start:7.2f} s", f"until {cue.end:.2f} s: {cue.text}") for cue in told[:50]])
     report.table("Plan", video)
     with staged(target) as temporary:
-        scene.preview(planned.size).save(temporary, format="PNG")
+        kind = Image.registered_extensions().get(target.suffix.lower(), "PNG")
+        scene.preview(planned.size).convert("RGB").save(temporary, format=kind)
     report.say(f"The people are drawn in {target}.")
