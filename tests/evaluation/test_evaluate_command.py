@@ -98,15 +98,15 @@ def test_bad_input_is_one_line(
 
 
 def test_videos_made_otherwise_are_not_kept(tmp_path: Path) -> None:
-    from talkies.cli.evaluate_run import claim
+    from talkies.cli.evaluate_run import claim_videos
     from talkies.evaluation.sets import read_making
 
     settings = {"model": "nano", "weights": "0a", "steps": "8", "seed": "0", "voices": "own"}
     for _ in range(2):
-        claim(tmp_path / "videos", settings)
+        claim_videos(tmp_path / "videos", settings)
     assert read_making(tmp_path / "videos") == settings
-    with pytest.raises(InputError, match="made with weights 0a, not 0b; seed 0, not 1"):
-        claim(tmp_path / "videos", {**settings, "weights": "0b", "seed": "1"})
+    with pytest.raises(InputError, match=r"holds videos with another weights, seed\."):
+        claim_videos(tmp_path / "videos", {**settings, "weights": "0b", "seed": "1"})
     (tmp_path / "a.mp4").touch()
-    with pytest.raises(InputError, match=r"no made-with\.json says"):
-        claim(tmp_path, settings)
+    with pytest.raises(InputError, match=r"No videos\.json says"):
+        claim_videos(tmp_path, settings)

@@ -38,7 +38,7 @@ def generate_set(
         exchanged: Only clips of two people who both speak, with their voices exchanged.
 
     Returns:
-        The folder, with `runs.json` beside the videos: seconds and peak memory of each, and `made-with.json`.
+        The folder, with `runs.json` beside the videos: seconds and peak memory of each, and `videos.json`.
 
     Raises:
         InputError: There are no shards or no model, or the folder holds videos made with other settings.
@@ -49,7 +49,7 @@ def generate_set(
     shards = sorted(path for path in folder.glob(f"{name}*.tar") if ".part" not in path.suffixes)
     if not shards:
         raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
-    claim(out, settings_of(model, steps, seed, exchanged))
+    claim_videos(out, settings_of(model, steps, seed, exchanged))
     report, runs = Report(), read_runs(out)
     for clip in islice((clip for shard in shards for clip in read_clips(shard)), limit):
         key = clip["key"].decode()
@@ -77,41 +77,33 @@ def settings_of(model: str, steps: int | None, seed: int, exchanged: bool) -> di
         InputError: There is no such model.
     """
     from talkies.cli.model_folder import find_model
+    from talkies.provenance.record import weights_source
 
-    found, digest = find_model(model), hashlib.sha256()
-    for path in [*sorted(found.path.glob("*.json")), *found.weight_files()]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    found = find_model(model)
+    files = [*sorted(found.path.glob("*.json")), *found.weight_files()]
+    hashes = "".join(weights_source(path).sha256 for path in files)
     return {
         "model": Path(model).name,
-        "weights": digest.hexdigest()[:16],
+        "weights": hashlib.sha256(hashes.encode()).hexdigest()[:16],
         "steps": "the model's" if steps is None else str(steps),
         "seed": str(seed),
         "voices": "exchanged" if exchanged else "own",
     }
 
 
-def claim(folder: Path, settings: dict[str, str]) -> None:
-    """Notes what the folder's videos are made with, or checks that it is the same as before.
+def claim_videos(folder: Path, settings: dict[str, str]) -> None:
+    """Makes a folder for videos of these settings, or checks that those in it are.
 
     Raises:
-        InputError: Its videos were made with other settings, or nobody noted with which.
+        InputError: They were made with others, or nobody noted with which.
     """
     from talkies.evaluation.sets import MAKING, read_making
+    from talkies.media.shards import claim
 
-    found = read_making(folder)
-    hint = "Choose another --out, or remove that folder."
-    if not found and any(folder.glob("*.mp4")):
-        raise InputError(f"{folder} holds videos, but no {MAKING}.json says what made them.", hint)
-    different = [
-        f"{name} {found.get(name)}, not {value}" for name, value in settings.items() if found.get(name) != value
-    ]
-    if found and different:
-        raise InputError(f"{folder} holds videos made with {'; '.join(different)}.", hint)
+    if any(folder.glob("*.mp4")) and not read_making(folder):
+        raise InputError(f"No {MAKING}.json says what made the videos in {folder}.", "Choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    if not found:
-        with staged(folder / f"{MAKING}.json") as scratch:
-            scratch.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    claim(folder, MAKING, settings)
 
 
 def _two_speak(clip: dict[str, bytes]) -> bool:

@@ -339,5 +339,5 @@ def _show(
     report.table("Plan", video)
     with staged(target) as temporary:
         kind = Image.registered_extensions().get(target.suffix.lower(), "PNG")
-        scene.preview(planned.size).convert("RGB").save(temporary, format=kind)
+        scene.preview(planned.size).save(temporary, format=kind)
     report.say(f"The people are drawn in {target}.")

@@ -151,8 +151,9 @@ def _verified(name: str) -> Iterator[tuple[Path, str]]:
         )
         if not files:
             raise InputError(f"{folder} holds no model files.")
+        sums = _sums(folder)
         for path in files:
-            yield path, _problem(path, _sums(folder).get(path.relative_to(folder).as_posix()))
+            yield path, _problem(path, sums.get(path.relative_to(folder).as_posix()))
         for path in missing_files(folder):
             yield path, "missing"
 

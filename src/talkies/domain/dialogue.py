@@ -99,8 +99,7 @@ class _Reading:
 
     names: list[str] = field(default_factory=list)
     said: list[Line] = field(default_factory=list)
-    voices: dict[str, str] = field(default_factory=dict)
-    casts: dict[str, str] = field(default_factory=dict)
+    voices: dict[str, tuple[str, str]] = field(default_factory=dict)  # the name as written, and its voice
     pause: float = DEFAULT_PAUSE
     current: int | None = None
     fresh: bool = True
@@ -155,8 +154,8 @@ def read_script(text: str) -> Script:
         _read_line(line, number, reading)
     if not any(line.text for line in reading.said):
         raise InputError("Nobody says anything in the script.", "Write one line for each turn, as in `Ana: Hello!`")
-    for known, name in reading.casts.items():
-        if known not in map(key, reading.names):
+    for name, _ in reading.voices.values():
+        if key(name) not in map(key, reading.names):
             raise InputError(f"`@ {name} = ...` casts somebody who says nothing in the script.", "Is it a misprint?")
     if len(reading.said) > MAX_TURNS:
         raise InputError(f"The script has more than {MAX_TURNS:,} turns.", "Make several videos of it.")
@@ -170,8 +169,7 @@ def _read_line(line: str, number: int, reading: _Reading) -> None:
         return
     casting = _CAST.fullmatch(line)
     if casting:
-        reading.voices[key(casting[1])] = casting[2].strip()
-        reading.casts[key(casting[1])] = casting[1]
+        reading.voices[key(casting[1])] = casting[1], casting[2].strip()
         return
     named = _named(line)
     if named is not None:
@@ -235,7 +233,7 @@ def _add(spoken: str, does: str, number: int, reading: _Reading) -> None:
 
 
 def _actor(index: int, name: str, reading: _Reading) -> Actor:
-    voice, _, language = (part.strip() for part in reading.voices.get(key(name), "").partition(","))
+    voice, _, language = (part.strip() for part in reading.voices.get(key(name), ("", ""))[1].partition(","))
     said = " ".join(line.text for line in reading.said if line.speaker == index)
     guessed = guess_language(said)
     if guessed == "cmn":  # a short Japanese line may hold no kana, but the rest of the dialogue does

@@ -28,7 +28,7 @@ Labels = Mapping[str, NDArray[Any]]
 #: What `talkies evaluate run` notes beside its videos.
 RUNS = "runs.json"
 #: And what it made them with, as `MAKING.json`.
-MAKING = "made-with"
+MAKING = "videos"
 #: Where it puts, within the folder of the videos, those of the same clips with exchanged voices.
 EXCHANGED = "exchanged"
 #: Seconds of sound that are read at most.

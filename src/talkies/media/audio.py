@@ -98,7 +98,7 @@ def decode(path: Path, rate: int, channels: int = 1) -> Iterator[Samples]:
         with path.open("rb") as file, open_container(file, path) as container:
             frames = _frames(container, _audio_stream(container, path), path)
             # recordings that were joined without a thought change their rate or channels on the way
-            for (layout, _), alike in itertools.groupby(frames, lambda frame: (frame.layout, frame.sample_rate)):
+            for (layout, *_), alike in itertools.groupby(frames, lambda f: (f.layout, f.sample_rate, f.format.name)):
                 resampler = _resampler(layout, channels, rate)
                 for frame in itertools.chain(alike, [None]):
                     for block in resampler.resample(frame):

@@ -165,7 +165,8 @@ def _suppress(boxes: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]
 def find_everybody(image: Image.Image) -> tuple[Face, ...]:
     """Faces of a picture as `find_faces`, at whichever side the detector finds more of them: in a large picture small
     ones are lost at the first."""
-    return max((find_faces(image, side) for side in DETECTION_SIDES), key=len)
+    sides = DETECTION_SIDES if max(image.size) > DETECTION_SIDES[0] else DETECTION_SIDES[:1]
+    return max((find_faces(image, side) for side in sides), key=len)
 
 
 def assign(conversation: Conversation, image: Image.Image, masks: dict[int, NDArray[np.bool_]]) -> tuple[Person, ...]:

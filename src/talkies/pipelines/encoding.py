@@ -142,7 +142,13 @@ class ConditionEncoding:
 
     def _fits(self, max_sequence_length: int) -> Callable[[str], bool]:
         """Whether the tokenizer reads a text to its end."""
-        return lambda text: len(self.tokenizer(clean_prompt(text)).input_ids) <= max_sequence_length
+        self._require("tokenizer")
+
+        def fits(text: str) -> bool:  # one token more tells, and a tokenizer that cuts does not warn
+            ids = self.tokenizer(clean_prompt(text), truncation=True, max_length=max_sequence_length + 1).input_ids
+            return len(ids) <= max_sequence_length
+
+        return fits
 
     def encode_image(self, frames: Tensor) -> Tensor:
         """Image tokens of whole frames, squeezed to the encoder's square as Wan does (nothing is cropped away).

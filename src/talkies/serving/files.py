@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
@@ -11,7 +11,7 @@ from talkies.serving.errors import ApiError
 from talkies.serving.forms import read_body
 from talkies.serving.schemas import File, FileDeleted, FilePage
 from talkies.serving.uploads import Upload
-from talkies.serving.videos import _REFUSALS, Owner, Service, admitted
+from talkies.serving.videos import _REFUSALS, After, Order, Owner, Service, admitted
 
 router = APIRouter(prefix="/v1/files", tags=["files"], responses=_REFUSALS)
 _FORM = {
@@ -50,8 +50,8 @@ def list_files(
     owner: Owner,
     service: Service,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
-    after: Annotated[str | None, Query(max_length=80)] = None,
-    order: Literal["asc", "desc"] = "desc",
+    after: After = None,
+    order: Order = "desc",
 ) -> FilePage:
     """Your files, newest first."""
     found = service.files.list(owner, after, order == "asc")

@@ -55,6 +55,8 @@ async def admitted(request: Request) -> AsyncIterator[CapacityLimiter]:
 
 Owner = Annotated[str, Depends(_owner)]
 Service = Annotated[VideoService, Depends(_service)]
+After = Annotated[str | None, Query(max_length=80)]
+Order = Literal["asc", "desc"]
 router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=_REFUSALS)
 
 
@@ -91,8 +93,8 @@ async def list_videos(
     owner: Owner,
     service: Service,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(max_length=80)] = None,
-    order: Literal["asc", "desc"] = "desc",
+    after: After = None,
+    order: Order = "desc",
 ) -> VideoPage:
     """Your videos, newest first."""
     jobs = service.list(owner, limit + 1, after, order == "asc")

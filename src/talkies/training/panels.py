@@ -7,7 +7,7 @@ again: voices, people, poses and places are paired afresh for every pass over th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,15 @@ def _overlap(low: float, high: float, cells: int) -> Array:
     return np.clip(np.minimum(edges + CELL, high) - np.maximum(edges, low), 0, CELL) / CELL
 
 
+def mood_onset(about: Mapping[str, Any]) -> float:
+    """Seconds after which a performer's mood begins to appear; below 0 for one that is there from the start.
+
+    Args:
+        about: The track's label `meta`.
+    """
+    return float(about.get("style", {}).get("mood_onset", -1.0))
+
+
 def build_panel(
     track: Track,
     codec: AutoencoderReference,
@@ -191,9 +200,9 @@ def build_panel(
         person: Name of the identity.
     """
     # a head that is shaken begins to its left, and a mood begins after the picture: else words could not tell them
-    gestures, onset = bool(track.gesture.any()), float(track.about.get("style", {}).get("mood_onset", -1.0))
+    gestures = bool(track.gesture.any())
     strip = compose_strip(track, rng, mirrors=not gestures)
-    reference = 0 if rng.random() < 0.6 or onset > 0 else int(rng.integers(len(strip.film)))
+    reference = 0 if rng.random() < 0.6 or mood_onset(track.about) > 0 else int(rng.integers(len(strip.film)))
     return Panel(
         id=track.path.stem,
         audio=speech(track, context),

@@ -32,7 +32,7 @@ from talkies.media.vocal_tract import move_formants, other_throat
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
 from talkies.models.motion_latents import FRAMES
 from talkies.training.composites import Track, find_tracks
-from talkies.training.panels import STARTS, Panel, build_panel, load_codec, side_by_side
+from talkies.training.panels import STARTS, Panel, build_panel, load_codec, mood_onset, side_by_side
 from talkies.training.shards import CacheWriter
 from talkies.training.text import train_tokenizer
 
@@ -156,20 +156,15 @@ TOLD_FRAMES = 10
 
 def part_of(panel: Panel, first: int, frames: int) -> Performer:
     """What a panel's performer does from frame `first` on. A mood that the picture has already is not told: latents say
-    what changes, and a word that changes nothing half of the time is not learnt."""
+    what changes, and it changes nothing."""
     shown = panel.gesture[first : first + frames].tolist()
     gestures = tuple(dict.fromkeys(g for g in shown if g and shown.count(g) >= TOLD_FRAMES))
-    return Performer(panel.about, gestures, 0 <= mood_onset(panel) < (first + frames) / FPS - 0.5)
-
-
-def mood_onset(panel: Panel) -> float:
-    """Seconds after which a panel's mood begins to appear; below 0 for one that is there from the start."""
-    return float(panel.about.get("style", {}).get("mood_onset", -1.0))
+    return Performer(panel.about, gestures, 0 <= mood_onset(panel.about) < (first + frames) / FPS - 0.5)
 
 
 def changes_mood(panel: Panel) -> bool:
     """Whether the picture does not show yet what is felt."""
-    return mood_onset(panel) >= 0 and panel.about["style"]["mood"] != "neutral"
+    return mood_onset(panel.about) >= 0 and panel.about["style"]["mood"] != "neutral"
 
 
 def onset_of(panel: Panel) -> tuple[int, int]:

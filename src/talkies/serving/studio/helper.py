@@ -34,10 +34,10 @@ def people(order: Order) -> Order:
     import numpy as np
 
     from talkies.media.image import load_image
-    from talkies.media.people import DETECTION_SIDES, Person, find_faces, masks_at
+    from talkies.media.people import Person, find_everybody, masks_at
 
     picture = load_image(Path(order["image"]))
-    faces = find_faces(picture) or find_faces(picture, DETECTION_SIDES[1])
+    faces = find_everybody(picture)
     rows, columns = (np.linspace(0, side - 1, min(side, _GRID)).round() for side in (picture.height, picture.width))
     found = []
     for face, mask in zip(faces, masks_at([Person("", face=face) for face in faces], rows, columns), strict=True):
