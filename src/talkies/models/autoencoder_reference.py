@@ -60,7 +60,14 @@ from talkies.models.motion_latents import (
     smooth_flow,
     split_faces,
 )
-from talkies.models.optical_flow import measure_flow, resized, resized_flow, warp
+from talkies.models.optical_flow import (
+    measure_flow,
+    resized,
+    resized_flow,
+    warp,
+    warp_sharply,
+    with_half_pixels,
+)
 
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
@@ -212,7 +219,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         return F.pixel_shuffle(blocks, CELL).unflatten(1, (FRAMES, 3))
 
     def decode_groups(
-        self, z: Tensor, reference: Tensor, points: Tensor | None = None, seen: Tensor | None = None
+        self,
+        z: Tensor,
+        reference: Tensor,
+        points: Tensor | None = None,
+        seen: Tensor | None = None,
+        halves: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four frames of every latent frame.
 
@@ -222,6 +234,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             points: Landmarks of the reference's faces, `[N, n, 5, 2]` in pixels: two eyes, nose, two corners of the
                 mouth; rows of zeros are no face. Without them faces are moved, but do nothing.
             seen: What those faces do, `[N, n, 8]`, as of `read_reference`, which is called without it.
+            halves: `with_half_pixels` of the reference, which is called without it.
 
         Returns:
             Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
@@ -240,9 +253,11 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
                 self._draw_face(z, drawn, points[:, k], seen[:, k], (flow, left, paint))
         flow = resized(flow, H, W) * flow.new_tensor([W / (w * CELL), H / (h * CELL)]).view(2, 1, 1)
         left, paint = resized(left, H, W), resized(paint, H, W)
-        # between pixels a bilinear look is a blur that comes and goes with the motion; training does without
-        mode = "bilinear" if torch.is_grad_enabled() else "bicubic"
-        frames = warp(reference.repeat_interleave(FRAMES, 0), flow, mode)
+        if torch.is_grad_enabled():  # training is in a hurry
+            frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
+        else:
+            halves = with_half_pixels(reference) if halves is None else halves
+            frames = warp_sharply(halves, flow.unflatten(0, (-1, FRAMES))).flatten(0, 1)
         frames = (frames + left) * (1 - paint[:, 3:]) + paint[:, :3]
         return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
 
@@ -368,9 +383,10 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         )
         frames, flows = [], []
         seen = None if points is None else self.read_reference(reference, points, *z.shape[-2:])
+        halves = with_half_pixels(reference.float())
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            drawn, _ = self.decode_groups(z[:, :, k], reference, points, seen)
+            drawn, _ = self.decode_groups(z[:, :, k], reference, points, seen, halves)
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
             flows.append(resized_flow(flow, *reference.shape[-2:]))

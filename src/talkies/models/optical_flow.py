@@ -11,6 +11,8 @@ from torch import Tensor
 from talkies.domain.errors import MissingDependencyError
 from talkies.models.face_painter import grid, look_up
 
+_LOBES = 6  # the more, the nearer to sinc: fine patterns keep their contrast between pixels
+
 
 def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
     """Optical flow from each frame to the reference by Dense Inverse Search (Kroeger et al., ECCV 2016).
@@ -41,10 +43,40 @@ def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
     return flow
 
 
-def warp(picture: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
-    """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels)."""
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """Looks up `picture [N, 3, H, W]` at every pixel moved by `flow [N, 2, H, W]` (x, y in pixels), bilinearly."""
     places = torch.stack(grid(picture.shape[-2], picture.shape[-1], flow)) + flow
-    return look_up(picture, places, mode=mode)
+    return look_up(picture, places)
+
+
+def warp_sharply(halves: Tensor, flow: Tensor) -> Tensor:
+    """`warp` that keeps what is fine: between pixels a bilinear look is a blur that comes and goes with the motion.
+
+    Args:
+        halves: `with_half_pixels` of the pictures, `[N, 3, 2H, 2W]`.
+        flow: Several for each picture, `[N, K, 2, H, W]` in pixels of the picture.
+
+    Returns:
+        `[N, K, 3, H, W]`; where nothing moves, exactly the picture.
+    """
+    N, K, _, H, W = flow.shape
+    places = (torch.stack(grid(H, W, flow)) + flow) * 2 - 0.5  # [N, K, 2, H, W], in pixels of the halves
+    tall = places.transpose(1, 2).reshape(N, 2, K * H, W)  # one look for all: the picture is not copied K times
+    return look_up(halves, tall, mode="bicubic").unflatten(2, (K, H)).transpose(1, 2)
+
+
+def with_half_pixels(pictures: Tensor) -> Tensor:
+    """`[N, 3, H, W]` -> `[N, 3, 2H, 2W]`: every pixel, and what lies half a pixel to its right and below, as in video
+    codecs that compensate motion; by windowed sinc of 2 x `_LOBES` pixels (Lanczos)."""
+    away = torch.arange(-_LOBES, _LOBES, device=pictures.device) + 0.5
+    taps = torch.sinc(away) * torch.sinc(away / _LOBES)
+    taps = (taps / taps.sum()).to(pictures.dtype)
+    for dim in (2, 3):
+        around = (0, 0, _LOBES - 1, _LOBES) if dim == 2 else (_LOBES - 1, _LOBES, 0, 0)
+        kernel = taps.view(1, 1, -1, 1) if dim == 2 else taps.view(1, 1, 1, -1)
+        between = F.conv2d(F.pad(pictures, around, mode="replicate").flatten(0, 1)[:, None], kernel)
+        pictures = torch.stack([pictures, between.view_as(pictures)], dim + 1).flatten(dim, dim + 1)
+    return pictures
 
 
 def resized(frames: Tensor, H: int, W: int) -> Tensor:
