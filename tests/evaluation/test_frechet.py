@@ -10,6 +10,7 @@ from scipy.linalg import sqrtm
 
 from talkies.domain.errors import InputError
 from talkies.evaluation.frechet import Moments, frechet_distance
+from talkies.evaluation.set_metric import distance, interval
 
 
 def reference(a: np.ndarray, b: np.ndarray) -> float:
@@ -46,6 +47,27 @@ def test_known_values() -> None:
         Moments.of(np.zeros((1, 4)))
     with pytest.raises(InputError, match="not a number"):
         Moments.of(np.full((3, 2), np.nan))
+
+
+@pytest.mark.parametrize("videos", [12, 40])
+def test_the_interval_holds_the_distance_of_many_other_draws(videos: int) -> None:
+    """Videos of five features each; 95 of 100 intervals should hold the mean of many such draws."""
+    rng = np.random.default_rng(videos)
+
+    def draw(shift: float) -> list[list[np.ndarray]]:
+        return [[rng.standard_normal((5, 4)) + rng.standard_normal(4) + shift for _ in range(videos)]]
+
+    def apart(made: list[list[np.ndarray]], real: list[list[np.ndarray]]) -> float:
+        return distance(made[0], real[0])
+
+    expected = np.mean([apart(draw(1.0), draw(0.0)) for _ in range(400)])
+    held = 0
+    for _ in range(100):
+        made, real = draw(1.0), draw(0.0)
+        low, high = interval(made, real, apart(made, real)) or (np.nan, np.nan)
+        held += low <= expected <= high
+    assert held >= 85
+    assert interval([made[0][:9]], real, 1.0) is None
 
 
 def test_damage_is_monotone() -> None:

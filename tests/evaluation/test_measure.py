@@ -26,7 +26,7 @@ from talkies.evaluation.mouth import measured_mouth
 from talkies.evaluation.protocols import halves, protocol
 from talkies.evaluation.runner import measure_all, measure_one, shifted
 from talkies.evaluation.sample import AskedGesture, Observation
-from talkies.evaluation.set_metric import distance, distances, set_metrics
+from talkies.evaluation.set_metric import among, distance, distances, set_metrics
 from talkies.evaluation.sets import open_set, read_stage
 from talkies.evaluation.sync import CurveScorer, bind, swapped_share
 
@@ -123,7 +123,9 @@ def test_faces_of_others_are_further_away(filmed: Filmed) -> None:
         sample = replace(sample_of(filmed, frames), reference=filmed.frames[0])
         seen = Observation(sample)
         vars(seen)["faces"] = Observation(sample_of(filmed, short)).faces  # damage is to faces, not to their places
-        return IDENTITY.measure(seen)["identity distance"]
+        value = IDENTITY.measure(seen)["identity distance"]
+        assert IDENTITY.curves(seen)["identity distance"].mean() == pytest.approx(value, rel=0.3)
+        return value
 
     exchanged = np.roll(short, width // 2, axis=2)
     steps = [short, *(np.stack([gaussian_filter(f, (s, s, 0)) for f in short]) for s in (1.0, 2.0)), exchanged]
@@ -195,8 +197,10 @@ def test_a_stage_set_is_measured_with_its_baselines(shard: Path) -> None:
     (features,) = found.features["e-fid-mesh"]
     assert [part.shape for part in features] == [(60, 76), (60, 76)]
     assert distance(features, features) == pytest.approx(0, abs=1e-6)
-    values, notes = distances([EFID], found.features, {})
-    assert values["E-FID (mesh)"] is None and "both sets" in notes[0]
+    lacking = distances([EFID], found.features, {})
+    assert lacking.values["E-FID (mesh)"] is None and "both sets" in lacking.notes[0]
+    apart = among([EFID], found.features)
+    assert apart.values["E-FID (mesh)"] > 0 and not apart.intervals and "against the others" in apart.notes[0]  # type: ignore[operator]
 
 
 def test_what_was_asked_for_is_read_with_a_set(shard: Path, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_silence_binds_to_nobody(seen: Observation) -> None:
     values = STAGE_SYNC.measure(seen.with_voices((one, replace(two, voice=None))))
     assert np.isnan(values["stage-sync binding accuracy"])
     assert values["stage-sync leaked"] < values["stage-sync confidence"] / 2
+    assert abs(values["stage-sync leaked by chance"]) < values["stage-sync confidence"] / 2
     nobody = STAGE_SYNC.measure(seen.with_voices((replace(one, voice=None), replace(two, voice=None))))
     assert np.isnan(nobody["stage-sync confidence"]) and np.isnan(nobody["stage-sync leaked"])
 

@@ -87,7 +87,7 @@ def test_halves_have_distances_and_shuffled_voices_of_their_own() -> None:
     made = measure_all([pair(key, 20, 110, (0.1, 0.3)) for key in "ab"], chosen, of_sets, protocol=halves)
     assert [len(part) for part in real.features["people"]] == [2, 2]
     assert [len(part) for part in real.features["whole"]] == [2]
-    values, _ = distances(of_sets, made.features, real.features)
+    values = distances(of_sets, made.features, real.features).values
     assert values["people"] == pytest.approx((10**2 + 0) / 2)  # halves apart, not one distance of all together
     assert values["grey"] == pytest.approx(5**2)
     heard = {row.key: row.values["loudness"] for row in real.shuffled}

@@ -105,7 +105,7 @@ def _measure_set(
     from talkies.evaluation.metric import choose
     from talkies.evaluation.protocols import protocol as find_protocol
     from talkies.evaluation.runner import Findings, as_results, measure_all
-    from talkies.evaluation.set_metric import distances
+    from talkies.evaluation.set_metric import among, distances
     from talkies.evaluation.sets import open_set, read_making
 
     chosen, of_sets = choose(metrics)
@@ -121,16 +121,21 @@ def _measure_set(
     made = one_pass(model or generated.name, generated, False) if generated is not None else None
     real = one_pass("ground truth", None, baselines) if baselines or made is None else None
     if made is not None and generated is not None:
-        whole, notes = distances(of_sets, made.features, real.features) if real else ({}, ())
+        whole = distances(of_sets, made.features, real.features) if real else None
         called = model or generated.name
         results.append(
             as_results(
-                made.rows, chosen, called, label, of_sets=of_sets, whole=whole, notes=notes, protocol=protocol,
+                made.rows, chosen, called, label, of_sets=of_sets, whole=whole, protocol=protocol,
                 making=read_making(generated),
             )
         )  # fmt: skip
     if real is not None:
-        results.append(as_results(real.rows, chosen, "ground truth", label, protocol=protocol))
+        results.append(
+            as_results(
+                real.rows, chosen, "ground truth", label, of_sets=of_sets, whole=among(of_sets, real.features),
+                protocol=protocol,
+            )
+        )  # fmt: skip
         if real.shuffled:
             results.append(as_results(real.shuffled, chosen, "shuffled audio", label, protocol=protocol))
     return results
@@ -148,7 +153,9 @@ def _show(result: Results) -> None:
             spread = f"  [{value.low:.3f}, {value.high:.3f}]" if value.count > 1 else ""
             typer.echo(f"    {name:<28} {value.mean:8.3f}{spread}  n={value.count}")
     for name, whole in result.whole.items():
-        typer.echo(f"    {name:<28} {'       -' if whole is None else f'{whole:8.3f}'}")
+        low, high = result.whole_intervals.get(name, (None, None))
+        spread = "" if low is None else f"  [{low:.3f}, {high:.3f}]"
+        typer.echo(f"    {name:<28} {'       -' if whole is None else f'{whole:8.3f}'}{spread}")
     for row in failed[:20]:
         typer.echo(f"    {row.key}: {row.failure}")
     for note in result.notes:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 STILL = 1e-3
 #: Frames to either side in which a shift is looked for (SyncNet's protocol).
 MAX_SHIFT = 15
+#: Frames from which on a shift is no sync any more.
+FAR = 6
 #: Frames that two shifted curves must share.
 _MIN_OVERLAP = 8
 
@@ -43,6 +45,15 @@ class Alignment:
     def near(self, tolerance: int = 1) -> float:
         """The best score at shifts of at most `tolerance` frames."""
         return float(self.scores[MAX_SHIFT - tolerance : MAX_SHIFT + tolerance + 1].max())
+
+    def far(self, tolerance: int = 1) -> NDArray[np.float64]:
+        """What `near` finds around shifts of `FAR` frames and more to either side, where nothing is in step: chance."""
+        centres = [k for k in range(tolerance, len(self.scores) - tolerance) if abs(k - MAX_SHIFT) >= FAR]
+        return np.array([self.scores[k - tolerance : k + tolerance + 1].max() for k in centres])
+
+
+#: Of a face and a voice that have nothing in common.
+NO_SYNC = Alignment(np.zeros(2 * MAX_SHIFT + 1))
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from talkies.domain.errors import InputError
 from talkies.evaluation.sample import Observation
 
@@ -42,6 +45,7 @@ class Metric:
         missing: Why it cannot be computed on this machine and how to mend that, or "".
         brought: The file of weights that the user brought, if there is one: its checksum is noted beside results.
         source: Where it is described.
+        curves: The same numbers over time, one per second, by name.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Metric:
     missing: Callable[[], str] = lambda: ""
     brought: Callable[[], Path | None] = lambda: None
     source: str = ""
+    curves: Callable[[Observation], Mapping[str, NDArray[np.float64]]] = lambda seen: {}
 
 
 def metrics() -> dict[str, Metric]:

@@ -14,8 +14,8 @@ from talkies.evaluation.results import Results, Row
 from talkies.evaluation.statistics import estimate, of_column
 
 COLOURS = ("#2a6fdb", "#e0662f", "#2fa36b", "#9b4fd0", "#b8962e", "#d1478c", "#4f5d6b", "#0b9aa8")
-#: Curves over seconds that `metrics.drift` gives.
-DRIFT = ("colour drift", "contrast", "sharpness", "motion energy")
+#: Curves over seconds that metrics give (`metrics.drift`, `metrics.identity`).
+DRIFT = ("identity distance", "colour drift", "contrast", "sharpness", "motion energy")
 
 
 def intervals(results: Sequence[Results], column: str) -> str:
@@ -38,12 +38,13 @@ def intervals(results: Sequence[Results], column: str) -> str:
 
 def drift(results: Sequence[Results]) -> str:
     """Drift over seconds with bands (95 % interval of the mean); "" where no video is longer than a second."""
-    longest = max((len(c) for r in results for row in r.rows if (c := row.curves.get(DRIFT[0]))), default=0)
-    if longest < 2:
+    curves = [row.curves for result in results for row in result.rows]
+    shown = [name for name in DRIFT if any(len(found.get(name, ())) > 1 for found in curves)]
+    if not shown:
         return ""
-    figure = _figure(11, 2.5)
-    panels = figure.subplots(1, len(DRIFT))
-    for axes, name in zip(panels, DRIFT, strict=True):
+    figure = _figure(2.75 * len(shown), 2.5)
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, name in zip(panels, shown, strict=True):
         for number, result in enumerate(results):
             if result.model == "shuffled audio":  # the same pictures
                 continue

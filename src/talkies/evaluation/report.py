@@ -51,8 +51,9 @@ def html(results: Sequence[Results]) -> str:
         "<h2>Means</h2>",
         _table(results, columns),
         "<p class=quiet>Mean over videos, below it the 95 % bootstrap interval (2000 resamples, seed 0; Wilson's for "
-        "shares that are 0 or 1 in every video) and the number of videos. Bold: best of the models, in columns with a "
-        "target by the mean distance from it; ground truth and shuffled audio are there to compare with.</p>",
+        "shares that are 0 or 1 in every video; a jackknife for distances of whole sets) and the number of videos. "
+        "Bold: best of the models, in columns with a target by the mean distance from it; ground truth and shuffled "
+        "audio are there to compare with.</p>",
         *_plots(results, columns),
         *(part for result in results if result.model != "shuffled audio" for part in _cases(result)),
         *_failures(results),
@@ -97,7 +98,8 @@ def _failed(result: Results) -> str:
 def _value(result: Results, name: str) -> Estimate:
     whole = result.whole.get(name)
     if whole is not None:
-        return Estimate(whole, float("nan"), float("nan"), sum(not row.failure for row in result.rows))
+        low, high = result.whole_intervals.get(name, (math.nan, math.nan))
+        return Estimate(whole, low, high, sum(not row.failure for row in result.rows))
     return of_column(result, name) if name in result.columns else estimate([])
 
 

@@ -73,7 +73,8 @@ class Results(_Strict):
     Attributes:
         model: Its name, `ground truth` or `shuffled audio`. set: Which videos. protocol: How people were cut out.
         columns: What the numbers mean. rows: One per video.
-        whole: Numbers of the whole set (FID, ...). notes: What could not be computed and why.
+        whole: Numbers of the whole set (FID, ...). whole_intervals: Their 95 % confidence intervals.
+        notes: What could not be computed and why.
         made: Version, date, machine, the intervals' seed, and what the videos were generated with (`generation ...`).
     """
 
@@ -85,6 +86,7 @@ class Results(_Strict):
     columns: dict[str, ColumnEntry]
     rows: tuple[Row, ...]
     whole: dict[str, float | None] = Field(default_factory=dict)
+    whole_intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     made: dict[str, str] = Field(default_factory=dict)
 

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from talkies.domain.errors import TalkiesError
 from talkies.evaluation.lips import lip_reports, wanted_opening
 from talkies.evaluation.metric import Metric, columns
-from talkies.evaluation.metrics.drift import drift_curves
 from talkies.evaluation.metrics.stage_sync import STAGE_SYNC, STRANGE
 from talkies.evaluation.protocols import Protocol, tracks
 from talkies.evaluation.results import ColumnEntry, PersonValues, Results, Row, number
 from talkies.evaluation.sample import Observation, Person, Sample
-from talkies.evaluation.set_metric import Features, SetMetric
+from talkies.evaluation.set_metric import Distances, Features, SetMetric
 from talkies.evaluation.statistics import SEED
 from talkies.evaluation.sync import CurveScorer, bind
 from talkies.evaluation.weights import checksum
@@ -180,7 +179,7 @@ def measure_one(seen: Observation, metrics: Sequence[Metric]) -> Row:
             values=values,
             people=_people(seen) if found else (),
             matrix=tuple(tuple(map(number, row)) for row in bind(seen, CurveScorer()).scores) if found else (),
-            curves=_curves(seen),
+            curves=_curves(seen, metrics),
             strip=seen.strip,
             seconds=round(time.perf_counter() - began, 3),
         )
@@ -195,9 +194,10 @@ def _people(seen: Observation) -> tuple[PersonValues, ...]:
     )
 
 
-def _curves(seen: Observation) -> dict[str, tuple[float, ...]]:
-    """What is plotted: lips over frames, drift over seconds."""
-    curves = {name: _rounded(values) for name, values in drift_curves(seen).items()}
+def _curves(seen: Observation, metrics: Sequence[Metric]) -> dict[str, tuple[float, ...]]:
+    """What is plotted: lips over frames, what metrics say over seconds."""
+    over_time = [metric.curves(seen) for metric in metrics if not metric.missing()]
+    curves = {name: _rounded(values) for found in over_time for name, values in found.items()}
     if not seen.lost:
         for k, person in enumerate(seen.sample.people):
             curves[f"{person.name} seen"] = _rounded(seen.mouths[k].opening)
@@ -242,12 +242,12 @@ def as_results(
     set_name: str,
     *,
     of_sets: Sequence[SetMetric] = (),
-    whole: Mapping[str, float | None] | None = None,
-    notes: Sequence[str] = (),
+    whole: Distances | None = None,
     protocol: str = "tracks",
     making: Mapping[str, str] | None = None,
 ) -> Results:
     """Rows with all that is needed to read them later; `making` is what the videos were generated with."""
+    whole = whole or Distances()
     described = {**columns(metrics), **{metric.column.name: metric.column for metric in of_sets}}
     entries = {
         name: ColumnEntry(direction=column.direction, unit=column.unit, meaning=column.meaning)
@@ -278,7 +278,8 @@ def as_results(
         protocol=protocol,
         columns=entries,
         rows=tuple(rows),
-        whole=dict(whole or {}),
-        notes=(*missing, *notes),
+        whole=dict(whole.values),
+        whole_intervals=dict(whole.intervals),
+        notes=(*missing, *whole.notes),
         made=made,
     )

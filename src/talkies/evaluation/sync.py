@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from talkies.evaluation.curves import STILL, Alignment, align
+from talkies.evaluation.curves import NO_SYNC, STILL, Alignment, align
 from talkies.evaluation.sample import Observation
 
 
@@ -52,10 +52,12 @@ class Binding:
     Attributes:
         scores: `[N, N]`, row: face, column: voice; NaN in the columns of silent people.
         offsets: `[N]` best shift of each face against its own voice; NaN for silent people.
+        chance_scores: `[N, N, S]`, the same as `scores` around S shifts at which nothing is in step.
     """
 
     scores: NDArray[np.float64]
     offsets: NDArray[np.float64]
+    chance_scores: NDArray[np.float64]
 
     @property
     def speaking(self) -> NDArray[np.bool_]:
@@ -95,6 +97,14 @@ class Binding:
         quiet = np.flatnonzero(~self.speaking)
         return _mean([np.nanmax(self.scores[k]) for k in quiet]) if self.speaking.any() else float("nan")
 
+    @property
+    def leaked_by_chance(self) -> float:
+        """What `leaked` would be if silent people's faces had nothing to do with the voices."""
+        quiet = np.flatnonzero(~self.speaking)
+        if not self.speaking.any():
+            return float("nan")
+        return _mean([float(np.nanmax(self.chance_scores[k], axis=0).mean()) for k in quiet])
+
 
 def bind(seen: Observation, scorer: SyncScorer, tolerance: int = 1) -> Binding:
     """Scores every face against every voice, at shifts of at most `tolerance` frames."""
@@ -102,15 +112,17 @@ def bind(seen: Observation, scorer: SyncScorer, tolerance: int = 1) -> Binding:
     count = len(faces)
     scores = np.full((count, count), np.nan)
     offsets = np.full(count, np.nan)
+    chance = np.full((count, count, len(NO_SYNC.far(tolerance))), np.nan)
     for j, voice in enumerate(voices):
         if float(np.std(voice)) < STILL:
             continue
         for i, face in enumerate(faces):
             alignment = scorer.compare(face, voice)
             scores[i, j] = alignment.near(tolerance)
+            chance[i, j] = alignment.far(tolerance)
             if i == j:
                 offsets[i] = alignment.offset
-    return Binding(scores, offsets)
+    return Binding(scores, offsets, chance)
 
 
 def swapped_share(first: Observation, second: Observation) -> float:

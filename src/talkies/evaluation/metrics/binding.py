@@ -27,6 +27,7 @@ def measure(seen: Observation) -> dict[str, float]:
         "sync score (curve)": binding.own,
         "crosstalk": float(np.mean(cross)) if cross else float("nan"),
         "leaked sync": binding.leaked,
+        "leaked sync by chance": binding.leaked_by_chance,
         "leaked motion": float(np.mean(quiet) / motion) if quiet and talking else float("nan"),
         "closed in silence": float(np.mean(closed)) if closed else float("nan"),
     }
@@ -40,6 +41,7 @@ BINDING = Metric(
         Column("sync score (curve)", "higher", "", "correlation of lips seen with lips heard, within +-1 frame"),
         Column("crosstalk", "lower", "", "size of the partial correlation of lips with somebody else's speech"),
         Column("leaked sync", "lower", "", "best score of silent people's lips with anybody's voice"),
+        Column("leaked sync by chance", "none", "", "the same with voices moved by 6 frames and more"),
         Column("leaked motion", "lower", "", "lip motion of silent people over that of speakers"),
         Column("closed in silence", "higher", "", "share of silent frames with closed lips"),
     ),

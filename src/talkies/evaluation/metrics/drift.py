@@ -28,16 +28,19 @@ def drift_curves(seen: Observation) -> dict[str, NDArray[np.float64]]:
     """One number per second (a last part of under half a second joins the one before) for every kind of drift."""
     frames, reference = seen.looks, seen.sample.reference  # [F, 6]
     start = frames[0] if reference is None else look(resized(reference, seen.size[1:]), None)
-    edges = list(range(0, len(frames), FPS))
-    if len(edges) > 1 and len(frames) - edges[-1] < FPS / 2:
-        edges.pop()
-    seconds = np.array([part.mean(0) for part in np.split(frames, edges[1:])])  # [S, 6]
+    seconds = np.array([part.mean(0) for part in np.split(frames, seconds_of(len(frames))[1:])])  # [S, 6]
     return {
         "colour drift": np.linalg.norm(seconds[:, :3] - start[:3], axis=1),
         "contrast": seconds[:, 3] / max(start[3], 1e-6),
         "sharpness": seconds[:, 4] / max(start[4], 1e-6),
         "motion energy": seconds[:, 5],
     }
+
+
+def seconds_of(frames: int) -> list[int]:
+    """The first frame of every second; a last part of under half a second belongs to the one before."""
+    edges = list(range(0, frames, FPS))
+    return edges[:-1] if len(edges) > 1 and frames - edges[-1] < FPS / 2 else edges
 
 
 DRIFT = Metric(
@@ -52,4 +55,5 @@ DRIFT = Metric(
     ),
     needs="a video; the reference picture, else its first frame",
     measure=measure,
+    curves=drift_curves,
 )

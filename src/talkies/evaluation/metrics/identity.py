@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from talkies.domain.errors import InputError
 from talkies.evaluation.faces import ArrayVideo, FaceTrack, track_faces
 from talkies.evaluation.metric import Column, Metric
+from talkies.evaluation.metrics.drift import seconds_of
 from talkies.evaluation.sample import Observation
 
 #: Frames between two looks.
@@ -50,15 +51,32 @@ def measure(seen: Observation) -> dict[str, float]:
     Raises:
         InputError: dlib is missing, or a face.
     """
+    apart = _distances(seen)
+    return {
+        "identity distance": float(apart.mean()),
+        "identity distance at end": float(apart[:, -1].mean()),
+    }
+
+
+def identity_curve(seen: Observation) -> dict[str, NDArray[np.float64]]:
+    """One distance per second, mean over people and looks."""
+    apart = _distances(seen).mean(0)
+    second = np.searchsorted(seconds_of(seen.size[0]), STEP * np.arange(len(apart)), side="right") - 1
+    return {"identity distance": np.bincount(second, apart) / np.bincount(second)}
+
+
+def _distances(seen: Observation) -> NDArray[np.float64]:
+    """`[people, looks]`."""
+    found: NDArray[np.float64] = seen.remember("identity", lambda: _look_for_distances(seen))
+    return found
+
+
+def _look_for_distances(seen: Observation) -> NDArray[np.float64]:
     if seen.lost:
         raise InputError(f"{seen.sample.key}: no face is found for {', '.join(seen.lost)}.")
     vectors = _embed_all(seen)  # per person [n, 128]
     starts = _reference(seen) or [own[0] for own in vectors]
-    apart = [np.linalg.norm(own - start, axis=1) for own, start in zip(vectors, starts, strict=True)]
-    return {
-        "identity distance": float(np.mean([values.mean() for values in apart])),
-        "identity distance at end": float(np.mean([values[-1] for values in apart])),
-    }
+    return np.stack([np.linalg.norm(own - start, axis=1) for own, start in zip(vectors, starts, strict=True)])
 
 
 def _reference(seen: Observation) -> list[NDArray[np.float64]] | None:
@@ -119,6 +137,7 @@ IDENTITY = Metric(
     ),
     needs="faces",
     measure=measure,
+    curves=identity_curve,
     weights="dlib's face recognition network (CC0), from face-recognition-models",
     missing=missing,
     source="King, dlib 19.7, 2017",

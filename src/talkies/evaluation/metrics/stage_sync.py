@@ -34,6 +34,7 @@ def measure(seen: Observation) -> dict[str, float]:
         "stage-sync binding accuracy": binding.accuracy,
         "stage-sync binding margin": binding.margin,
         "stage-sync leaked": binding.leaked,
+        "stage-sync leaked by chance": binding.leaked_by_chance,
         "stage-sync strangeness": _mean([look.strangeness for look in looks(seen)]),
     }
 
@@ -52,6 +53,7 @@ STAGE_SYNC = Metric(
         Column("stage-sync binding accuracy", "higher", "", "share of faces that agree best with their own voice"),
         Column("stage-sync binding margin", "higher", "", "agreement with the own voice minus the best other one"),
         Column("stage-sync leaked", "lower", "", "best agreement of silent people's lips with anybody's voice"),
+        Column("stage-sync leaked by chance", "none", "", "the same with voices moved by 6 frames and more"),
         Column("stage-sync strangeness", "one", "", "how unlike the people the expert was fitted to; 1: like them"),
     ),
     needs="people with voices of their own",
