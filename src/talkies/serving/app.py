@@ -58,8 +58,9 @@ def create_app(settings: ServiceSettings, store: JobStore, workers: Callable[[],
     app.state.service = service
     app.state.keys = Keys(settings.keys) if settings.keys is not None else None
     app.state.metrics = system.Metrics(service)
-    at_most = settings.uploads.at_once + settings.uploads.waiting
-    app.state.upload_limiter, app.state.upload_threads = CapacityLimiter(at_most), CapacityLimiter(at_most)
+    app.state.upload_limiter = CapacityLimiter(settings.uploads.at_once + settings.uploads.waiting)
+    # hardly more than are decoded at once: who waits, waits in the loop, not in a thread that fights for the lock
+    app.state.upload_threads = CapacityLimiter(settings.uploads.at_once + 2)
     for router in (videos.router, files.router, system.router):
         app.include_router(router)
     _handle_errors(app)

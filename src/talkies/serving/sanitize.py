@@ -166,6 +166,7 @@ def _load_libraries() -> None:
 
 def main() -> None:
     """Forks for every line of orders, until there are no more."""
+    os.nice(10)  # whoever asks how a video stands does not wait for somebody else's upload
     _load_libraries()
     for line in sys.stdin.buffer:
         child = os.fork()
