@@ -192,6 +192,12 @@ def test_another_runs_state_is_refused(small: MultiTalkPipeline, picture: Image.
     ):
         with pytest.raises(InputError, match=r"other inputs"):
             next(iter(small.stream(job(**changes), None, tmp_path, resume=True)))
+    weight = small.transformer.proj_out.weight
+    before = weight.data
+    weight.data = before + 0.01  # trained further
+    with pytest.raises(InputError, match=r"other inputs"):
+        next(iter(small.stream(job(), None, tmp_path, resume=True)))
+    weight.data = before
     for damage in ("{}", "not json", (tmp_path / "state.json").read_text().replace("segment-", "../segment-")):
         (tmp_path / "state.json").write_text(damage)
         with pytest.raises(InputError, match=r"damaged|another version"):

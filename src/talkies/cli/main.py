@@ -16,6 +16,7 @@ from talkies.cli.caption import caption
 from talkies.cli.data import app as data
 from talkies.cli.doctor import doctor
 from talkies.cli.evaluate import app as evaluate
+from talkies.cli.examples import examples
 from talkies.cli.generate import generate
 from talkies.cli.keys import app as keys
 from talkies.cli.models import app as models
@@ -56,7 +57,7 @@ def _root(
 
 
 for verb in (generate, people, caption, voices, verify, doctor, schema, train, serve, studio, worker):
-    app.command()(verb)
+    app.command(epilog=examples(verb.__name__))(verb)
 app.add_typer(data, name="data")
 app.add_typer(keys, name="keys")
 app.add_typer(evaluate, name="evaluate")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +17,7 @@ from talkies.domain.clip import MAX_SIDE, CoverCrop, FrameSize, frames_for
 from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError
 from talkies.media.image import fill_frame, frame_coordinates
-from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform, release_pages
+from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform
 from talkies.pipelines.settings import GenerationSettings
 from talkies.sampling.segments import SegmentPlan
 from talkies.sampling.settings import SamplingSettings
@@ -240,41 +237,3 @@ def load_masks(
             raise InputError(f"The mask of person {person + 1} is empty within the frame.", "Give a larger region.")
     background = (present.sum(1, keepdim=True) == 0).float()
     return torch.cat([present, background], dim=1).expand(batch, -1, -1, -1)
-
-
-def fingerprint(request: GenerationRequest, plan: GenerationPlan, *configs: Mapping[str, Any]) -> str:
-    """Digest of everything that decides the video: inputs, settings, plan, the generators' states, the models' configs.
-
-    Generators count only where they were given: a run without is not repeatable, but can be resumed.
-    """
-    digest = hashlib.sha256()
-    settings = request.settings and dataclasses.asdict(request.settings)
-    # Names with an underscore say where a model came from, and in no fixed order.
-    models = [{name: value for name, value in config.items() if name[0] != "_"} for config in configs]
-    described = [settings, dataclasses.asdict(plan), models]
-    digest.update(json.dumps(described, sort_keys=True, default=str).encode())
-    for field in dataclasses.fields(request):
-        if field.name != "settings":
-            digest.update(field.name.encode())
-            _digest(digest, getattr(request, field.name))
-    return digest.hexdigest()
-
-
-def _digest(digest: Any, value: Any) -> None:
-    """Adds a value of a request, whatever its kind, to a digest."""
-    if isinstance(value, torch.Generator):
-        value = value.get_state()
-    if isinstance(value, Image.Image):
-        value = np.asarray(value.convert("RGB"))
-    if isinstance(value, Tensor):
-        value = value.detach().float().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        for start in range(0, len(value), 1 << 20):  # an hour of sound stays on the disk
-            digest.update(np.ascontiguousarray(value[start : start + (1 << 20)]).data)
-        release_pages(value)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _digest(digest, item)
-    else:
-        digest.update(repr(value).encode())

@@ -26,6 +26,7 @@ from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.conditioning import conditioning_for
 from talkies.pipelines.encoding import ConditionEncoding
+from talkies.pipelines.fingerprints import fingerprint
 from talkies.pipelines.inputs import (
     GenerationPlan,
     GenerationRequest,
@@ -33,7 +34,6 @@ from talkies.pipelines.inputs import (
     Picture,
     Voices,
     count_pictures,
-    fingerprint,
     listen,
     load_reference,
     source_size,
@@ -288,7 +288,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
         generators = self._generators(request, plan.batch)
         store = state = None
         if state_folder is not None:
-            store = RolloutStore(state_folder, fingerprint(request, plan, self.transformer.config, self.vae.config))
+            store = RolloutStore(state_folder, fingerprint(request, plan, self.transformer, self.vae))
             if not resume:
                 store.clear()
             state = store.load()

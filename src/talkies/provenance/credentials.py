@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from talkies.domain.errors import InputError, MissingDependencyError, TalkiesError
+from talkies.media.staging import staged
 from talkies.provenance.record import GenerationRecord
 from talkies.provenance.settings import config_folder
 from talkies.version import __version__
@@ -80,8 +81,9 @@ def load_key(certificate: Path | None = None, key: Path | None = None) -> Signin
         if not (own_certificate.is_file() and own_key.is_file()):
             folder.mkdir(parents=True, exist_ok=True)
             made = make_key()
-            own_certificate.write_bytes(made.certificates)
-            with os.fdopen(os.open(own_key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with staged(own_certificate) as scratch:
+                scratch.write_bytes(made.certificates)
+            with staged(own_key) as scratch, os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
                 file.write(made.key)
         return SigningKey(own_certificate.read_bytes(), own_key.read_bytes())
     except OSError as error:
