@@ -5,7 +5,7 @@ from __future__ import annotations
 _LINES = {
     "generate": (
         "talkies generate --image photo.jpg --speaker left.wav --speaker right.wav -o out.mp4",
-        "talkies generate --image photo.jpg --speaker left.wav --speaker none --prompt 'The right one nods.' -o out.mp4",
+        "talkies generate --image photo.jpg --speaker left.wav --speaker none --prompt 'She nods.' -o out.mp4",
         "talkies generate --image photo.jpg --script talk.txt -o out.mp4        (a dialogue: Ana: Hello!)",
         "talkies generate conversation.yaml --plan        (people, regions, memory and time; renders nothing)",
         "talkies generate conversation.yaml --resume -o out.mp4        (goes on with a run that was stopped)",
