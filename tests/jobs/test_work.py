@@ -117,9 +117,12 @@ def test_a_broken_video_is_not_a_result(store: JobStore) -> None:
 
     job = _do(store, broken)
     assert job.state is State.FAILED and job.error is not None and "not whole" in job.error.message
+    store.retry(job.id)
+    assert _do(store, Tiny()).state is State.DONE
 
 
-def test_a_video_finished_before_the_worker_was_killed_is_not_made_again(store: JobStore) -> None:
+@pytest.mark.parametrize("pictures", [True, False], ids=["and its pictures", "but not its pictures"])
+def test_a_video_finished_before_the_worker_was_killed_is_not_made_again(store: JobStore, pictures: bool) -> None:
     submit(store)
     leases = Leases(store)
     claim = leases.claim("killed")
@@ -132,9 +135,11 @@ def test_a_video_finished_before_the_worker_was_killed_is_not_made_again(store: 
 
     folder = store.folder(claim.job.id)
     Tiny()(claim.job.task, folder, Report())
-    (folder / RESULT).write_text("{}")
+    if pictures:
+        (folder / RESULT).write_text("{}")
     leases.lose("killed")
-    assert _do(store, _raise(AssertionError("made again"))).state is State.DONE
+    job = _do(store, _raise(AssertionError("made again")))
+    assert job.state is State.DONE and (pictures or (folder / THUMBNAIL).is_file())
 
 
 def test_a_lost_machine_is_not_the_job_s_fault(store: JobStore) -> None:

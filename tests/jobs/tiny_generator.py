@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from talkies.domain.clip import FrameSize, frames_for
 from talkies.domain.timeline import Timeline, lay_out
 from talkies.jobs.job import Task
-from talkies.jobs.work import PREVIEW, VIDEO, Report
+from talkies.jobs.work import PREVIEW, UNFINISHED, VIDEO, Report
 from talkies.media.audio import Mix, inspect
 from talkies.media.conversation_file import resolve_paths
 from talkies.media.frame_store import FrameStore
@@ -41,7 +41,7 @@ class Tiny:
         report(0.0, "looking and listening")
         mix = _sound(task, folder)
         report.describe(mix.seconds, str(SIZE))
-        store = FrameStore(folder / f"{VIDEO}.unfinished")
+        store = FrameStore(folder / UNFINISHED)
         frames = frames_for(mix.seconds)
         bounds = [frames * number // self.segments for number in range(self.segments + 1)]
         finished = set(store.segments())

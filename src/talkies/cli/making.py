@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from talkies.cli.report import Report
 from talkies.domain.errors import InputError
-from talkies.jobs.work import PREVIEW, VIDEO
+from talkies.jobs.work import PREVIEW, UNFINISHED, VIDEO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +99,7 @@ class Maker:
 
     def __call__(self, task: Task, folder: Path, report: JobReport) -> None:
         """Makes `folder/video.mp4`; goes on from the finished segments in the folder."""
-        unfinished = folder / f"{VIDEO}.unfinished"
+        unfinished = folder / UNFINISHED
         try:
             self._make(task, folder, report)
         except InputError:

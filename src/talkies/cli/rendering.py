@@ -154,12 +154,12 @@ def render(
             if key is not None:
                 c2pa.sign(temporary, record, key)
             digest = sha256_of(temporary) if temporary.is_file() else None
+            with staged(sidecar_path(options.output)) as sidecar:  # first: whoever sees the video sees what made it
+                sidecar.write_text(record.sidecar(digest), encoding="utf-8")
     except BaseException:
         if store is not None and not any(True for _ in store.segments()):
             store.remove()  # nothing in it that --resume could use
         raise
-    with staged(sidecar_path(options.output)) as temporary:
-        temporary.write_text(record.sidecar(digest), encoding="utf-8")
     if store is not None:
         store.remove()
     return record

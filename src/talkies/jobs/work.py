@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -19,6 +20,8 @@ from talkies.jobs.store import JobStore
 VIDEO, THUMBNAIL, SPRITESHEET, PREVIEW, RESULT = (
     "video.mp4", "thumbnail.webp", "spritesheet.jpg", "preview.jpg", "result.json",
 )  # fmt: skip
+#: Folder of the parts that a generator goes on from.
+UNFINISHED = f"{VIDEO}.unfinished"
 _log = logging.getLogger(__name__)
 
 
@@ -48,9 +51,9 @@ class Generator(Protocol):
     """What makes a video; handed in by who starts the worker."""
 
     def __call__(self, task: Task, folder: Path, report: Report) -> None:
-        """Makes `folder/video.mp4`, whole or not at all; may leave `preview.jpg` while it works.
+        """Makes `folder/video.mp4`, whole or not at all, as the last thing; may leave `preview.jpg` while it works.
 
-        Called again with the same folder after it was stopped or killed, it goes on from the finished parts it finds.
+        Called again with the same folder after it was stopped or killed, it goes on from the parts in `UNFINISHED`.
 
         Raises:
             InputError: The task cannot be done.
@@ -169,7 +172,8 @@ def _do(leases: Leases, claim: Claim, folder: Path, generate: Generator, stop: t
     error: JobError | None = None
     released = lost = False
     try:
-        generate(claim.job.task, folder, heart)
+        if not (folder / VIDEO).is_file():  # else a worker was killed between the video and its pictures
+            generate(claim.job.task, folder, heart)
         _complete(folder)
     except Stopped:
         released = not heart.cancelled
@@ -206,7 +210,12 @@ def _complete(folder: Path) -> None:
     from talkies.jobs.stills import write_stills
     from talkies.media.staging import staged
 
-    facts = write_stills(folder / VIDEO, folder / THUMBNAIL, folder / SPRITESHEET)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    try:
+        facts = write_stills(folder / VIDEO, folder / THUMBNAIL, folder / SPRITESHEET)
+    except TalkiesError:
+        (folder / VIDEO).unlink(missing_ok=True)  # or it would be taken for whole when it is tried again
+        raise
     with staged(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
