@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
@@ -49,7 +50,7 @@ class PrepareRecipe(BaseModel):
     tracks: list[Path]
     codec: Path
     audio_encoder: Path
-    tokenizer: Path
+    tokenizer: Path = Field(description="Folder of the tokenizer; one is learnt from `captions` where there is none.")
     panels: Path
     output: Path
     variants: int = Field(1, description="Panels per track, each placed, lit and degraded differently.")
@@ -268,6 +269,16 @@ def write_round(
         writer.add(side_by_side(chosen, starts, recipe.latent_frames, recipe.context, prompts))
 
 
+def _tokenizer(recipe: PrepareRecipe) -> PreTrainedTokenizerFast:
+    """The one that is there: text encoders and caches belong to it. Without one, one that is learnt and kept."""
+    if (recipe.tokenizer / "tokenizer.json").is_file():
+        return PreTrainedTokenizerFast.from_pretrained(recipe.tokenizer)
+    captions = recipe.captions.read_text(encoding="utf-8").splitlines() if recipe.captions else []
+    tokenizer = train_tokenizer([*captions, *(text for texts in PROMPTS.values() for text in texts)])
+    tokenizer.save_pretrained(recipe.tokenizer)
+    return tokenizer
+
+
 def prepare_share(recipe: PrepareRecipe, share: str, say: Callable[[str], None] = print) -> None:
     """Encodes one share of the panels, `i/n` with i from 0, for another process to use.
 
@@ -303,9 +314,7 @@ def prepare(
     panels = [panel for panel in encode_panels(recipe, say) if panel.mask[::2, ::2].any()]
     if len({panel.person for panel in panels}) < max(recipe.people):
         raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
-    captions = recipe.captions.read_text(encoding="utf-8").splitlines() if recipe.captions else []
-    tokenizer = train_tokenizer([*captions, *(text for texts in PROMPTS.values() for text in texts)])
-    tokenizer.save_pretrained(recipe.tokenizer)
+    tokenizer = _tokenizer(recipe)
 
     def ids(text: str) -> Tensor:
         padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
