@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# The CPU build of torch: small, and enough for everything in this file. Set TORCH= to choose another.
+# On Linux, PyPI's is the CUDA build. The CPU build is much smaller and enough for everything in this file:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 TORCH  ?= torch==2.13.0
 EXTRAS := dev,lora,gguf,gpu,stage,train,eval
 

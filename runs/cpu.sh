@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # The small model's story on two cores, from rendering to measuring. Every step goes on where it stopped.
+# Needs .venv as `make check` sets it up. WHISPER: Whisper-tiny.en in CTranslate2's form; ASSETS (optional): MakeHuman's asset pack
+# (CC0), a folder with hair/ and clothes/.
 # Usage: WHISPER=path/to/whisper-tiny.en/model.bin ASSETS=path/to/makehuman runs/cpu.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -18,7 +18,7 @@ _LINES = {
     "voices": (
         "talkies voices        (the languages)",
         "talkies voices en-gb        (its voices)",
-        "talkies voices --say 'Good morning.' --voice en-gb -o morning.wav",
+        "talkies voices en-gb --say 'Good morning.' -o morning.wav",
     ),
     "verify": ("talkies verify out.mp4",),
     "train": (
@@ -32,8 +32,8 @@ _LINES = {
     ),
     "studio": ("talkies studio", "talkies studio --model models/multitalk-14b --device cuda"),
     "worker": (
-        "talkies serve --no-worker        (in one terminal)",
-        "talkies worker --device cuda:1        (in another)",
+        "talkies serve --no-worker --root queue        (in one terminal)",
+        "talkies worker --root queue --device cuda:1        (in another)",
     ),
 }
 

@@ -212,7 +212,7 @@ class ConditionSection(_Section):
     Attributes:
         drop_text: Share of samples that see the empty prompt.
         drop_text_and_audio: Share of batches that see neither (the unconditional branch).
-        image_to_video: Share of batches trained as image-to-video: prompt kept, audio zeroed (paper section 6).
+        image_to_video: Share of batches trained as image-to-video: prompt kept, audio zeroed (supplement 2.1).
         prefix: Motion frames for long video.
         hearing: What features of speech suffer.
     """

@@ -19,7 +19,7 @@ from talkies.training.initialise import attend_nearby
 if TYPE_CHECKING:
     from transformers import UMT5EncoderModel
 
-# the adapter, the audio cross-attention and the norm before it: what the paper trains (section 6)
+# the adapter, the audio cross-attention and the norm before it: what the paper trains (supplement 2.1)
 AUDIO_PARAMETERS = re.compile(r"(^|\.)(audio_projector|audio_attn|norm_audio)\.")
 TIMESTEPS = 1000.0
 
