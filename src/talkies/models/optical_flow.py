@@ -74,7 +74,8 @@ def with_half_pixels(pictures: Tensor) -> Tensor:
     for dim in (2, 3):
         around = (0, 0, _LOBES - 1, _LOBES) if dim == 2 else (_LOBES - 1, _LOBES, 0, 0)
         kernel = taps.view(1, 1, -1, 1) if dim == 2 else taps.view(1, 1, 1, -1)
-        between = F.conv2d(F.pad(pictures, around, mode="replicate").flatten(0, 1)[:, None], kernel)
+        with torch.autocast(pictures.device.type, enabled=False):
+            between = F.conv2d(F.pad(pictures, around, mode="replicate").flatten(0, 1)[:, None], kernel)
         pictures = torch.stack([pictures, between.view_as(pictures)], dim + 1).flatten(dim, dim + 1)
     return pictures
 
