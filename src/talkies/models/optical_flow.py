@@ -57,7 +57,7 @@ def warp_sharply(halves: Tensor, flow: Tensor) -> Tensor:
         flow: Several for each picture, `[N, K, 2, H, W]` in pixels of the picture.
 
     Returns:
-        `[N, K, 3, H, W]`; where nothing moves, exactly the picture.
+        `[N, K, 3, H, W]`; where nothing moves, the picture to rounding.
     """
     N, K, _, H, W = flow.shape
     places = (torch.stack(grid(H, W, flow)) + flow) * 2 - 0.5  # [N, K, 2, H, W], in pixels of the halves
