@@ -88,6 +88,8 @@ def _frames(path: Path) -> Iterator[Any]:
     import av
     import numpy as np
 
+    from talkies.media.colours import as_rgb
+
     if path.is_dir():
         from talkies.media.image import load_image
 
@@ -99,7 +101,7 @@ def _frames(path: Path) -> Iterator[Any]:
             if not container.streams.video:
                 return
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                yield as_rgb(frame)
     except (av.error.FFmpegError, OSError, ValueError):
         return
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
+from talkies.media.colours import as_rgb
 
 Frames = NDArray[np.uint8]
 
@@ -103,7 +104,7 @@ class VideoFile:
                 for count, frame in enumerate(container.decode(stream)):
                     start = count * period if frame.pts is None else frame.pts * Fraction(stream.time_base)
                     first = start if first is None else first
-                    yield start - first, period, np.asarray(frame.to_ndarray(format="rgb24"))
+                    yield start - first, period, as_rgb(frame)
         except FileNotFoundError:
             raise InputError(f"There is no video {self.path}.") from None
         except av.error.FFmpegError as error:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.clip import FrameSize
 from talkies.domain.errors import InputError
+from talkies.media.colours import as_rgb
 from talkies.media.resampling import SAMPLING_RATE
 from talkies.media.staging import staged
 from talkies.media.video import VideoSettings, VideoWriter
@@ -106,7 +107,7 @@ def decode_video(data: bytes) -> NDArray[np.uint8]:
     import av
 
     with av.open(io.BytesIO(data), "r") as container:
-        return np.stack([np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)])
+        return np.stack([as_rgb(frame) for frame in container.decode(video=0)])
 
 
 def encode_wav(waveform: NDArray[np.float32]) -> bytes:

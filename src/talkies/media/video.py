@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from talkies.domain.clip import FPS, FrameSize
 from talkies.domain.errors import InputError
+from talkies.media.colours import as_yuv
 
 if TYPE_CHECKING:
     import av
 
-    from talkies.media.audio import Mix
+from talkies.media.audio import Mix
 
 Format = Literal["mp4", "webm", "gif", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -188,13 +189,13 @@ class _Container:
     def frame(self, pixels: NDArray[np.uint8], index: int) -> None:
         import av
 
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         if self._palette is None:
             # Tagged and converted as BT.709: players assume it for HD and the default (BT.601) would shift colours.
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+            frame = as_yuv(pixels)
             frame.pts, frame.time_base = index, 1 / self._settings.fps
             self._file.mux(self._video.encode(frame))
             return
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame.pts, frame.time_base = index, 1 / self._settings.fps
         self._palette.push(frame)
         self._pull_palette()

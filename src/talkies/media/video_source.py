@@ -22,6 +22,7 @@ from talkies.domain.clip import FPS, FrameSize
 from talkies.domain.conversation import MAX_SECONDS
 from talkies.domain.errors import InputError
 from talkies.media.audio import MAX_CHANNELS, SPEECH_RATE, open_container
+from talkies.media.colours import as_rgb
 from talkies.media.resampling import resample
 from talkies.media.video import MAX_SIDE
 
@@ -258,5 +259,5 @@ def _pixels(frame: av.VideoFrame, size: FrameSize) -> NDArray[np.uint8]:
     width, height = (size.height, size.width) if turns % 2 else (size.width, size.height)
     unsaid = frame.colorspace not in (1, 4, 5, 6, 7, 9)
     colours = "ITU709" if unsaid and frame.height >= _HD_HEIGHT else None
-    picture = frame.reformat(width, height, "rgb24", src_colorspace=colours, interpolation="AREA")
-    return np.ascontiguousarray(np.rot90(picture.to_ndarray(), turns))
+    picture = as_rgb(frame, averaged=True, width=width, height=height, src_colorspace=colours)
+    return np.ascontiguousarray(np.rot90(picture, turns))
