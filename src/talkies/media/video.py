@@ -20,7 +20,7 @@ from talkies.media.colours import as_yuv
 if TYPE_CHECKING:
     import av
 
-from talkies.media.audio import Mix
+    from talkies.media.audio import Mix
 
 Format = Literal["mp4", "webm", "gif", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)
