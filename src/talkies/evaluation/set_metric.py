@@ -117,8 +117,8 @@ def among(chosen: Sequence[SetMetric], real: Mapping[str, Parts]) -> Distances:
     With half as many videos on either side it is biased upwards more than a model's distance is.
     """
     halves = [{name: [part[start::2] for part in parts] for name, parts in real.items()} for start in (0, 1)]
-    known = [metric for metric in chosen if all(len(part) > 1 for part in real.get(metric.name, ()))]
-    found = distances([metric for metric in known if real.get(metric.name)], *halves)
+    known = [metric for metric in chosen if min(map(len, real.get(metric.name, ())), default=0) > 1]
+    found = distances(known, *halves)
     names = ", ".join(found.values)
     note = f"ground truth, {names}: every second of the set's own videos against the others, half as many on each side"
     return Distances(found.values, found.intervals, (note,) if names else ())

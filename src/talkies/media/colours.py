@@ -1,4 +1,4 @@
-"""Pictures of films in RGB and back, rounded: swscale's shortest way cuts off, and every reading was a grey darker."""
+"""Pictures of films in RGB and back, rounded: swscale's shortest way cuts off, and a reading cost a grey level."""
 
 from __future__ import annotations
 

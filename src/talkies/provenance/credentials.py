@@ -86,9 +86,11 @@ def load_key(certificate: Path | None = None, key: Path | None = None) -> Signin
             with staged(own_key) as scratch, os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
                 file.write(made.key)
         return SigningKey(own_certificate.read_bytes(), own_key.read_bytes())
-    except OSError as error:
+    except MissingDependencyError:
+        raise
+    except (OSError, TalkiesError) as error:  # of the folder: what helps is the same
         raise TalkiesError(
-            f"The signing key in {folder} cannot be used: {error.strerror or error}.",
+            f"The signing key in {folder} cannot be used: {getattr(error, 'strerror', None) or error}.",
             "Set TALKIES_HOME to a folder of yours, or add --no-credentials.",
         ) from None
 
