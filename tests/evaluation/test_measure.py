@@ -16,6 +16,7 @@ from talkies.domain.face_units import FACE_UNITS
 from talkies.evaluation.faces import ArrayVideo, track_faces
 from talkies.evaluation.lips import lip_reports
 from talkies.evaluation.metric import choose, metrics
+from talkies.evaluation.metrics.blinks import BLINKS, count_blinks
 from talkies.evaluation.metrics.drift import DRIFT
 from talkies.evaluation.metrics.efid import EFID, UnitExpression
 from talkies.evaluation.metrics.fvd import FVD
@@ -241,3 +242,12 @@ def test_face_units_follow_what_faces_do(filmed: Filmed, seen: Observation) -> N
     calmer = [[units.mean(0) + share * (units - units.mean(0)) for units in found] for share in (0.7, 0.0)]
     apart = [0.0, *(distance(made, found) for made in calmer)]
     assert apart == sorted(apart) and apart[1] > 1e-4
+
+
+def test_blinks_are_counted_as_they_begin(seen: Observation) -> None:
+    lids = np.zeros(100)
+    assert count_blinks(lids) == 0
+    for first, last in ((0, 2), (20, 24), (60, 62), (97, 100)):  # shut from the start: that is no blink
+        lids[first:last] = 0.8
+    assert count_blinks(lids) == 3
+    assert BLINKS.measure(seen) == {"blinks": 0.0}  # open all along

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.models.optical_flow import flow_search
+
 Array = NDArray[Any]
 
 _CELL = 4  # pixels to a side of the cells in which vertices are averaged
@@ -32,7 +34,7 @@ class FlowFinder:
     def __init__(self, still: Array, mesh: Array) -> None:
         self._still, self._mesh = still, mesh
         self._y, self._x = np.mgrid[: still.shape[0], : still.shape[1]].astype(np.float32)
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._search = flow_search()
 
     def flow(self, frame: Array, mesh: Array, coverage: Array) -> Array:
         """Flow to the reference.
@@ -62,7 +64,7 @@ class FlowFinder:
         best around every pixel, `[H, W, 2]`."""
         head = np.ascontiguousarray(head, np.float32)
         found = [
-            self._search.calc(frame, self._still, None),  # type: ignore[call-overload]
+            self._search.calc(frame, self._still, None),
             self._search.calc(frame, self._still, head.copy()),  # it writes where it begins
             head,
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from talkies.evaluation.metric import Metric
 from talkies.evaluation.metrics.binding import BINDING
+from talkies.evaluation.metrics.blinks import BLINKS
 from talkies.evaluation.metrics.cost import COST
 from talkies.evaluation.metrics.drift import DRIFT
 from talkies.evaluation.metrics.efid import EFID, EFID_UNITS
@@ -17,5 +18,7 @@ from talkies.evaluation.metrics.swap import SWAP
 from talkies.evaluation.metrics.syncnet import SYNC
 from talkies.evaluation.set_metric import SetMetric
 
-ALL: tuple[Metric, ...] = (BINDING, SWAP, LIP_TRUTH, STAGE_SYNC, SYNC, PROMPT, PROMPT_ARMS, IDENTITY, DRIFT, COST)
+ALL: tuple[Metric, ...] = (
+    BINDING, SWAP, LIP_TRUTH, STAGE_SYNC, SYNC, PROMPT, PROMPT_ARMS, IDENTITY, BLINKS, DRIFT, COST,
+)  # fmt: skip
 ALL_OF_SETS: tuple[SetMetric, ...] = (FID, FVD, EFID, EFID_UNITS)
