@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import (
+    CELL,
     EXPRESSIONS,
     FLOW_CHANNELS,
+    FLOW_UNIT,
     FRAMES,
     MOTION_CHANNELS,
     PLACES,
+    coarse_flow,
+    enlarge,
     join_faces,
     smooth_flow,
     split_faces,
@@ -136,3 +141,14 @@ def test_smoothing_keeps_steady_motion(latent_frames: int, width: int) -> None:
     smooth = smooth_flow(z, width).unflatten(1, (FRAMES, 2)).permute(0, 2, 4, 5, 3, 1).flatten(4)[..., FRAMES - 1 :]
     inner = slice(width // 2, smooth.shape[-1] - width // 2)
     assert torch.allclose(smooth[..., inner], speed[FRAMES - 1 :].expand_as(smooth)[..., inner], atol=1e-5)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_what_is_drawn_between_cells_has_nearly_their_means(rows: int, columns: int, seed: int) -> None:
+    """More nearly than lines between the means have; and a motion of the whole picture is that motion."""
+    z = torch.randn(1, FLOW_CHANNELS, rows, columns, generator=torch.Generator().manual_seed(seed))
+    drawn = F.avg_pool2d(coarse_flow(z).flatten(1, 2), CELL) / FLOW_UNIT
+    plain = F.avg_pool2d(enlarge(z, CELL), CELL)
+    assert (drawn - z).square().sum() <= 0.4 * (plain - z).square().sum() + 1e-9
+    assert torch.allclose(coarse_flow(torch.ones(1, FLOW_CHANNELS, rows, columns)), torch.tensor(FLOW_UNIT))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.domain.expression import EYES_SHUT
+from talkies.models.autoencoder_reference import BLINK, AutoencoderReference
 from talkies.models.face_painter import MOUTH, UNIT, face_frames, grid, head_motion, inverse, leaning, transform
 from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 
@@ -23,7 +24,8 @@ def painted(seed: int = 0) -> AutoencoderReference:
     model = AutoencoderReference(MOTION_CHANNELS + 2, (8, 8, 8, 16)).eval()
     smooth = F.interpolate(torch.randn(len(model.painter.basis), 2, 6, 6), size=96, mode="bicubic")
     model.painter.basis.data.copy_(smooth)
-    model.painter.out.bias.data[14:] += 3
+    for part in (model.painter.mouth, model.painter.eyes):
+        part.out.bias.data[14:] += 3
     return model
 
 
@@ -101,3 +103,26 @@ def test_a_larger_picture_of_a_face_does_the_same(factor: int) -> None:
     )[1]
     small = F.avg_pool2d(enlarged.flatten(0, 1), factor).unflatten(0, (1, FRAMES)) / factor
     assert float((small - flow).abs().mean()) < 0.15 * float(flow.abs().mean())
+
+
+@torch.no_grad()
+def test_blinks_take_the_place_of_what_latents_say_of_lids() -> None:
+    model, picture = painted(), torch.rand(1, 3, 96, 112) * 2 - 1
+    z, shut = speaking(6, 7), torch.tensor([[[0.0, 0.3, 1.0, 0.5]]])
+    told = z.clone()
+    told[:, FLOW_CHANNELS + BLINK : PLACES : EXPRESSIONS] = EYES_SHUT * shut[0, :, :, None, None]
+    blinking, _ = model.decode_groups(z, picture, FACE[None, None], blinks=shut)
+    assert torch.allclose(blinking, model.decode_groups(told, picture, FACE[None, None])[0], atol=1e-4)
+    assert not torch.allclose(blinking, model.decode_groups(z, picture, FACE[None, None])[0], atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_film_blinks_frame_by_frame() -> None:
+    model, picture = painted(), torch.rand(1, 3, 96, 112) * 2 - 1
+    z = speaking(6, 7)[:, :, None].repeat(1, 1, 3, 1, 1)
+    z[:, FLOW_CHANNELS:PLACES] = z[:, FLOW_CHANNELS : FLOW_CHANNELS + EXPRESSIONS].repeat(1, FRAMES, 1, 1, 1)
+    shut = torch.rand(1, 1, 9)
+    film = model.decode(z, picture, FACE[None, None], shut).sample
+    for frame in (0, 1, 4, 5, 8):
+        alone = model.decode(z[:, :, :1], picture, FACE[None, None], shut[:, :, frame : frame + 1]).sample
+        assert torch.allclose(film[:, :, frame], alone[:, :, 0], atol=1e-4)

@@ -23,8 +23,8 @@ from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MO
 from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
 from talkies.training.composite_batches import CompositeBatches, collate
-from talkies.training.composites import Composer, find_tracks
-from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, mouths, painter_loss
+from talkies.training.composites import EYE_MARGIN, Composer, find_tracks
+from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, eyes, mouths, painter_loss
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
 from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec
@@ -147,6 +147,32 @@ def test_a_frozen_codec_is_gone_on_from(recipe: CodecRecipe, codec: Path, tmp_pa
     before, after = load_codec(codec), load_codec(tmp_path / "codec")
     assert torch.equal(before.basis, after.basis) and before.config.latents_std == after.config.latents_std
     assert any((a != b).any() for a, b in zip(before.painter.parameters(), after.painter.parameters(), strict=True))
+
+
+def test_parts_that_do_not_learn_stay_as_they_are(recipe: CodecRecipe, codec: Path, tmp_path: Path) -> None:
+    """Eyes alone, with a critic from the first step on; stopped and gone on with."""
+    update = {"start": codec, "output": tmp_path / "run", "parts": ("eyes",), "critic_minutes": 1.0}
+    for minutes in (0.01, 0.02):
+        CodecTrainer(recipe.model_copy(update={**update, "minutes": minutes}), lambda _text: None).run()
+    trainer = CodecTrainer(recipe.model_copy(update={**update, "minutes": 0.02}), lambda _text: None)
+    before = load_codec(codec).painter
+    for name, part in trainer.model.painter.named_children():
+        pairs = zip(getattr(before, name).parameters(), part.parameters(), strict=True)
+        changed = any(not torch.equal(a, b) for a, b in pairs)
+        assert changed == (name == "eyes")
+
+
+def test_blinks_are_shown_as_often_as_asked_and_not_as_references(folder: Path) -> None:
+    track = find_tracks(folder / "tracks")[0]
+    shut = np.zeros(len(track.frames), bool)
+    shut[5] = True
+    rng = np.random.default_rng(0)
+    shares = []
+    for blinks in (0.0, 0.5, 1.0):
+        times = np.array([Composer([track], 64, blinks=blinks)._times(shut, rng) for _ in range(400)])
+        shares.append(shut[times[:, :4]].any(1).mean())
+        assert shut[times[:, 4]].mean() < 0.1
+    assert shares == sorted(shares) and shares[0] < 0.5 and shares[2] == 1
 
 
 def test_components_improve_on_motion_alone(recipe: CodecRecipe, codec: Path) -> None:
@@ -320,6 +346,15 @@ def test_mouths_are_cut_out_at_one_size() -> None:
     box = torch.tensor([[[42.0, 60, 54, 72]]])
     one, two = mouths(small, box, points), mouths(large, box * 2, points * 2)
     assert one.shape == (1, 3, HEIGHT, WIDTH) and (one - two).abs().mean() < 0.01
+
+
+def test_eyes_are_cut_out_one_by_one() -> None:
+    picture = torch.zeros(1, 1, 3, 96, 96)
+    picture[..., 36:44, 34:42] = 1.0  # the left one is bright
+    points = torch.tensor([[[[38.0, 40], [58, 40], [48, 50], [42, 66], [54, 66]]]])
+    reach = EYE_MARGIN * 26
+    left, right = eyes(picture, torch.tensor([[[38 - reach, 40 - reach, 58 + reach, 40 + reach]]]), points)
+    assert left.shape == (3, HEIGHT, WIDTH) and left[:, HEIGHT // 2, WIDTH // 2].min() == 1 and right.max() < 1e-3
 
 
 def test_a_text_encoder_learns_to_read(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
+from talkies.domain.expression import EXPRESSION, EYES_SHUT
 from talkies.models.face_painter import (
     DETAIL,
     SQUARE,
@@ -53,6 +54,7 @@ from talkies.models.motion_latents import (
     MOTION_CHANNELS,
     MOUTHS,
     PLACES,
+    VOICED_CHANNELS,
     coarse_flow,
     in_groups,
     join_faces,
@@ -69,6 +71,7 @@ from talkies.models.optical_flow import (
     with_half_pixels,
 )
 
+BLINK = list(EXPRESSION).index("blink")
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
 
@@ -117,7 +120,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
 
     Args:
         latent_channels: Channels of the latents, `z`.
-        widths: Channels of the painter's convolutions (`FacePainter`).
+        widths, eye_widths: Channels of the painter's convolutions around mouth and eyes (`FacePainter`).
         latents_mean, latents_std: Per-channel statistics of the latents over the training data (as in
             `AutoencoderKLWan`); the pipeline normalises by them.
         coring: `decode` takes this much off the size of every component's coordinate: what a video model leaves of its
@@ -136,6 +139,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         self,
         latent_channels: int = MOTION_CHANNELS + 22,
         widths: tuple[int, int, int, int] = (32, 48, 96, 160),
+        eye_widths: tuple[int, int, int, int] = (24, 48, 64, 96),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
         coring: float = 0.0,
@@ -150,7 +154,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         super().__init__()
         block = 3 * FRAMES * CELL**2
         self.basis = nn.Parameter(torch.zeros(latent_channels - MOTION_CHANNELS, block), requires_grad=False)
-        self.painter = FacePainter(widths)
+        self.painter = FacePainter(widths, eye_widths)
 
     def encode(
         self, x: Tensor, reference: Tensor, flow: Tensor | None = None, cells: tuple[int, int] | None = None
@@ -225,6 +229,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         points: Tensor | None = None,
         seen: Tensor | None = None,
         halves: Tensor | None = None,
+        blinks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four frames of every latent frame.
 
@@ -235,6 +240,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
                 mouth; rows of zeros are no face. Without them faces are moved, but do nothing.
             seen: What those faces do, `[N, n, 8]`, as of `read_reference`, which is called without it.
             halves: `with_half_pixels` of the reference, which is called without it.
+            blinks: How far those faces' eyes shut in every frame, `[N, n, 4]` in [0, 1]; without it as the latents say.
 
         Returns:
             Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
@@ -250,7 +256,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
                 seen = self.read_reference(reference, points, h, w)
             points = points.float() * points.new_tensor([w * CELL / W, h * CELL / H])
             for k in range(points.shape[1]):
-                self._draw_face(z, drawn, points[:, k], seen[:, k], (flow, left, paint))
+                shut = None if blinks is None else blinks[:, k]
+                self._draw_face(z, drawn, points[:, k], seen[:, k], (flow, left, paint), shut)
         flow = resized(flow, H, W) * flow.new_tensor([W / (w * CELL), H / (h * CELL)]).view(2, 1, 1)
         left, paint = resized(left, H, W), resized(paint, H, W)
         if torch.is_grad_enabled():  # training is in a hurry
@@ -282,7 +289,13 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         return self.painter.read(squares).unflatten(0, (count, faces))
 
     def _draw_face(
-        self, z: Tensor, still: Tensor, points: Tensor, seen: Tensor, layers: tuple[Tensor, Tensor, Tensor]
+        self,
+        z: Tensor,
+        still: Tensor,
+        points: Tensor,
+        seen: Tensor,
+        layers: tuple[Tensor, Tensor, Tensor],
+        blinks: Tensor | None,
     ) -> None:
         """Draws one face of every picture into the layers: flow, what is left of components, and paint.
 
@@ -292,9 +305,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             points: `[N, 5, 2]` in pixels of the latents' size, as everything here.
             seen: `[N, 8]`.
             layers: `[4 N, 2, ...]`, `[4 N, 3, ...]`, `[4 N, 4, ...]`, changed in place.
+            blinks: `[N, 4]`, or None.
         """
         frames, known = _faces_or_none(points)
         expression, presence, motion, beside = self.read_face(z, frames)
+        if blinks is not None:
+            expression[..., BLINK] = EYES_SHUT * blinks
         gain = [1.0 if place else self.config.lip_gain for place in MOUTHS]
         expression = (expression * expression.new_tensor(gain)).flatten(0, 1)
         square, seen, frames, presence = (
@@ -335,6 +351,11 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         return expression, presence, motion.unflatten(0, (-1, FRAMES)), beside.unflatten(0, (-1, FRAMES))
 
     @property
+    def voiced_channels(self) -> tuple[int, ...]:
+        """Latent channels that a voice decides alone: what a prompt says of somebody does not exaggerate them."""
+        return VOICED_CHANNELS
+
+    @property
     def reference_channels(self) -> int:
         """Channels of `encode_reference`."""
         return PLACES + 3 * THUMBNAIL**2
@@ -358,7 +379,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         return torch.cat([places.float(), small * 2], 1)
 
     def decode(
-        self, z: Tensor, reference: Tensor, points: Tensor | None = None, return_dict: bool = True
+        self,
+        z: Tensor,
+        reference: Tensor,
+        points: Tensor | None = None,
+        blinks: Tensor | None = None,
+        return_dict: bool = True,
     ) -> DecodedFrames | tuple[Tensor]:
         """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
         decoding the whole.
@@ -367,6 +393,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             z: `[B, z, T, h, w]`; latent frame 0 gives one video frame, every other four.
             reference: `[B, 3, H, W]` in [-1, 1], of any size; the film has the same.
             points: Landmarks of its faces, as of `decode_groups` (`talkies.media.face_places`).
+            blinks: How far their eyes shut in every frame of the film, `[B, n, 4(T-1)+1]` in [0, 1]; without it as the
+                latents say.
 
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
@@ -384,9 +412,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         frames, flows = [], []
         seen = None if points is None else self.read_reference(reference, points, *z.shape[-2:])
         halves = with_half_pixels(reference.float())
+        shut = None if blinks is None else in_groups(blinks[..., None, None])[:, :, :, :, 0, 0].permute(0, 3, 1, 2)
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            drawn, _ = self.decode_groups(z[:, :, k], reference, points, seen, halves)
+            drawn, _ = self.decode_groups(
+                z[:, :, k], reference, points, seen, halves, None if shut is None else shut[:, :, k]
+            )
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
             flows.append(resized_flow(flow, *reference.shape[-2:]))

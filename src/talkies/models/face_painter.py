@@ -7,8 +7,9 @@ nearly the same picture for everybody. Three steps:
 2. a **basis** of flow fields, one for every expression, its square, and the coarse flow at nine places (a head that
    turns is not flat), moves the skin from there to what it should do: a linear fit to the exact motion of the stage's
    faces, so that it is right before anything is trained;
-3. a **network** sees both and draws what no flow can bring, the inside of the mouth above all, and mends the flow; its
-   last part works twice as finely, where teeth and lips have edges.
+3. two **networks**, one around the mouth and one around the eyes, see both and draw what no flow can bring, the inside
+   of the mouth and shut lids above all, and mend the flow; their last parts work twice as finely, where teeth, lips and
+   lashes have edges.
 
 Lengths and places are told in units of the square, of which it is 96 wide; its pixels are `DETAIL` times as many.
 Nothing in it depends on how large the face is in the picture or where. Related work: the aligned squares are as old as
@@ -23,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from talkies.domain.expression import EXPRESSION, KEPT
+from talkies.domain.expression import EXPRESSION, EYES_SHUT, KEPT
 
 EXPRESSIONS = len(EXPRESSION)
 FEATURES = 2 * EXPRESSIONS
@@ -33,9 +34,12 @@ SQUARE = 96  # units of a face's square
 DETAIL = 2  # pixels to a unit
 UNIT = 32.0  # units from between the eyes to the mouth
 MOUTH = (48.0, 56.0)  # where the mouth's middle lies in it (x, y)
-PATCH_X, PATCH_Y, PATCH = 16, 32, 64  # the part of it in which the network draws: mouth, chin and cheeks
+#: The parts of it in which networks draw, left, top, width and height: mouth, chin and cheeks; eyes and brows.
+MOUTH_PATCH, EYE_PATCH = (16, 32, 64, 64), (12, 4, 72, 40)
 #: The face in its square: middle and half axes of an ellipse.
 _OVAL = (48.0, 46.0, 42.0, 46.0)
+_BLINK = list(EXPRESSION).index("blink")
+_LIDS_MOVE = EYES_SHUT / 4  # from here on eyes are painted wholly
 _KEPT = tuple(name in KEPT for name in EXPRESSION)
 
 
@@ -154,19 +158,19 @@ class _Reader(nn.Module):
         return self.out(F.avg_pool2d(x, 2, 1).flatten(1))
 
 
-class FacePainter(nn.Module):
-    """See the module.
+class _PatchPainter(nn.Module):
+    """Draws in one part of the square.
 
     Args:
-        widths: Channels of the network's convolutions at 1, 2, 4 and 8 units to a pixel.
+        widths: Channels of the convolutions at 1, 2, 4 and 8 units to a pixel.
+        patch: Left, top, width and height in units; multiples of 8 in size.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, widths: tuple[int, int, int, int], patch: tuple[int, int, int, int]) -> None:
         super().__init__()
         finest, fine, middle, coarse = widths
         told = 2 * FEATURES + LEANING
-        self.basis = nn.Parameter(torch.zeros(FEATURES + LEANING, 2, SQUARE, SQUARE), requires_grad=False)
-        self.reader = _Reader()
+        self.patch = patch
         self.fine_in, self.fine_block = _convolution(4 * 8, fine), _Block(fine, told)
         self.middle_in, self.middle_block = _convolution(fine, middle, 2, 2), _Block(middle, told)
         self.coarse_in, self.coarse_block1 = _convolution(middle, coarse, 2, 2), _Block(coarse, told)
@@ -186,6 +190,66 @@ class FacePainter(nn.Module):
             self.out.bias.zero_()  # type: ignore[union-attr]
             self.out.bias[14:] -= 3.0  # type: ignore[index]
 
+    def forward(self, square: Tensor, moved: Tensor, flow: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added in squares: flow `[N, 2, 192, 192]`; paint `[N, 4, 192, 192]` as of `FacePainter`.
+
+        Args:
+            square, moved: The face in the given picture and after the flow, `[N, 3, 192, 192]`.
+            flow: `[N, 2, 192, 192]` in units.
+            told: `[N, c]`.
+        """
+        dtype = self.out.weight.dtype
+        sharp = self._part(torch.cat([square, moved, flow / 4], 1))
+        x = F.pixel_unshuffle(F.avg_pool2d(sharp, DETAIL), 2).to(dtype).contiguous(memory_format=torch.channels_last)
+        fine = self.fine_block(F.relu(self.fine_in(x)), told)
+        middle = self.middle_block(F.relu(self.middle_in(fine)), told)
+        h = self.coarse_block2(self.coarse_block1(F.relu(self.coarse_in(middle)), told), told)
+        h = self.middle_out(F.relu(self.middle_join(torch.cat([self.to_middle(h), middle], 1))), told)
+        h = self.fine_out(F.relu(self.fine_join(torch.cat([self.to_fine(h), fine], 1))), told)
+        out = self.out(h).float()
+        x = F.pixel_unshuffle(sharp, 2).to(dtype).contiguous(memory_format=torch.channels_last)
+        finest = F.relu(self.finest_in(x))
+        finest = self.finest_block(F.relu(self.finest_join(torch.cat([self.to_finest(h), finest], 1))), told)
+        mended = self.finest_out(finest).float()
+        finer = _doubled(_doubled(out[:, :2] * 4) + mended[:, :2])
+        paint = _doubled(F.pixel_shuffle(out[:, 2:], 2)) + F.pixel_shuffle(mended[:, 2:], 2)
+        window = self._window(square.device)
+        opacity = paint[:, 3:].sigmoid() * window
+        colours = (self._part(moved) + paint[:, :3]) * opacity
+        left, top, width, height = self.patch
+        around = [side * DETAIL for side in (left, SQUARE - width - left, top, SQUARE - height - top)]
+        return F.pad(finer * window, around), F.pad(torch.cat([colours, opacity], 1), around)
+
+    def _part(self, x: Tensor) -> Tensor:
+        """Of squares `[..., 192, 192]`."""
+        left, top, width, height = (side * DETAIL for side in self.patch)
+        return x[..., top : top + height, left : left + width]
+
+    def _window(self, device: torch.device) -> Tensor:
+        """1 in the middle of the patch, falling to 0 over its outermost 8 units: `[height, width]` in pixels."""
+
+        def ramp(length: int) -> Tensor:
+            rising = ((torch.arange(length * DETAIL, device=device) + 0.5) / (8 * DETAIL)).clamp(max=1)
+            return torch.minimum(rising, rising.flip(0))
+
+        return ramp(self.patch[3])[:, None] * ramp(self.patch[2])
+
+
+class FacePainter(nn.Module):
+    """See the module.
+
+    Args:
+        widths: Channels of the convolutions around the mouth at 1, 2, 4 and 8 units to a pixel.
+        eye_widths: The same around the eyes.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int], eye_widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.basis = nn.Parameter(torch.zeros(FEATURES + LEANING, 2, SQUARE, SQUARE), requires_grad=False)
+        self.reader = _Reader()
+        self.mouth = _PatchPainter(widths, MOUTH_PATCH)
+        self.eyes = _PatchPainter(eye_widths, EYE_PATCH)
+
     def squares(self, reference: Tensor, frames: Tensor, scale: float = 1.0) -> Tensor:
         """Faces of pictures `[N, 3, H, W]` in their squares, `[N, 3, 192, 192]`, by `face_frames [N, 2, 3]` of points
         in pixels that are `scale` of the pictures' pixels wide."""
@@ -195,7 +259,7 @@ class FacePainter(nn.Module):
 
     def read(self, squares: Tensor) -> Tensor:
         """What faces do in their squares, as far as it is to be undone: `[N, 3, 192, 192]` -> `[N, 8]`."""
-        return self.at_rest(self.reader(F.avg_pool2d(squares, DETAIL).to(self.out.weight.dtype)).float())
+        return self.at_rest(self.reader(F.avg_pool2d(squares, DETAIL).to(self.reader.out.weight.dtype)).float())
 
     def at_rest(self, seen: Tensor) -> Tensor:
         """Of what the reader saw, `[N, 8]`, that which is to be undone."""
@@ -219,48 +283,19 @@ class FacePainter(nn.Module):
             Flow from the wanted to the given face `[N, 2, 192, 192]` in units of the square; and paint
             `[N, 4, 192, 192]`, colours multiplied by their opacity, then opacity.
         """
-        coarse_flow = self.basis_flow(expression, seen, leaning)
-        flow = _doubled(coarse_flow)
+        flow = _doubled(self.basis_flow(expression, seen, leaning))
         x, y = grid(SQUARE * DETAIL, SQUARE * DETAIL, square)
         moved = look_up(square, torch.stack([x, y]) + flow * DETAIL)
-        dtype = self.out.weight.dtype
-        told = torch.cat([features(expression), features(seen), leaning / 2], 1).to(dtype)
-        sharp = _patch(torch.cat([square, moved, flow / 4], 1), DETAIL)
-        x = F.pixel_unshuffle(F.avg_pool2d(sharp, DETAIL), 2).to(dtype).contiguous(memory_format=torch.channels_last)
-        fine = self.fine_block(F.relu(self.fine_in(x)), told)
-        middle = self.middle_block(F.relu(self.middle_in(fine)), told)
-        h = self.coarse_block2(self.coarse_block1(F.relu(self.coarse_in(middle)), told), told)
-        h = self.middle_out(F.relu(self.middle_join(torch.cat([self.to_middle(h), middle], 1))), told)
-        h = self.fine_out(F.relu(self.fine_join(torch.cat([self.to_fine(h), fine], 1))), told)
-        out = self.out(h).float()
-        x = F.pixel_unshuffle(sharp, 2).to(dtype).contiguous(memory_format=torch.channels_last)
-        finest = F.relu(self.finest_in(x))
-        finest = self.finest_block(F.relu(self.finest_join(torch.cat([self.to_finest(h), finest], 1))), told)
-        mended = self.finest_out(finest).float()
-        finer = _doubled(_doubled(out[:, :2] * 4) + mended[:, :2])
-        paint = _doubled(F.pixel_shuffle(out[:, 2:], 2)) + F.pixel_shuffle(mended[:, 2:], 2)  # [N, 4, 128, 128]
-        window = _window(square.device)
-        opacity = paint[:, 3:].sigmoid() * window
-        colours = (_patch(moved, DETAIL) + paint[:, :3]) * opacity
-        around = [side * DETAIL for side in (PATCH_X, SQUARE - PATCH - PATCH_X, PATCH_Y, SQUARE - PATCH - PATCH_Y)]
-        return flow + F.pad(finer * window, around), F.pad(torch.cat([colours, opacity], 1), around)
+        told = torch.cat([features(expression), features(seen), leaning / 2], 1).to(self.mouth.out.weight.dtype)
+        at_mouth, paint = self.mouth(square, moved, flow, told)
+        at_eyes, over = self.eyes(square, moved, flow, told)
+        blinking = (expression[:, _BLINK].abs() / _LIDS_MOVE).clamp(max=1)[:, None, None, None]
+        at_eyes, over = at_eyes * blinking, over * blinking  # open eyes stay as sharp as they are
+        return flow + at_mouth + at_eyes, over + paint * (1 - over[:, 3:])
 
 
 def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _patch(x: Tensor, scale: int) -> Tensor:
-    """The part of squares `[..., 96 scale, 96 scale]` in which the network draws."""
-    low, left, side = PATCH_Y * scale, PATCH_X * scale, PATCH * scale
-    return x[..., low : low + side, left : left + side]
-
-
-def _window(device: torch.device) -> Tensor:
-    """1 in the middle of the patch, falling to 0 over its outermost 8 units: `[128, 128]`."""
-    ramp = ((torch.arange(PATCH * DETAIL, device=device) + 0.5) / (8 * DETAIL)).clamp(max=1)
-    ramp = torch.minimum(ramp, ramp.flip(0))
-    return ramp[:, None] * ramp
 
 
 def leaning(flow: Tensor, motion: Tensor, frames: Tensor, cell: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from talkies.domain.expression import AT_MOUTH, EXPRESSION
+from talkies.domain.expression import AT_MOUTH, EXPRESSION, KEPT
 
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
 CELL = 16  # pixels to a latent cell
@@ -17,11 +17,35 @@ EXPRESSIONS = len(EXPRESSION)
 FACE_CHANNELS = EXPRESSIONS * FRAMES + PLACES  # then: each frame's expression, and where the face is
 MOUTHS = tuple(0 if name in AT_MOUTH else 1 for name in EXPRESSION)  # which place each expression is at
 MOTION_CHANNELS = FLOW_CHANNELS + FACE_CHANNELS
+#: What lips do that a voice decides alone; a smile belongs to a mood as well, and lids and brows to chance.
+VOICED_CHANNELS = tuple(
+    FLOW_CHANNELS + EXPRESSIONS * frame + number
+    for frame in range(FRAMES)
+    for number, name in enumerate(EXPRESSION)
+    if name in AT_MOUTH and name not in KEPT
+)
 
 
 def coarse_flow(z: Tensor) -> Tensor:
-    """What the first latent channels say by themselves: `z [N, c, h, w]` -> flow in pixels `[N, 4, 2, H, W]`."""
-    return enlarge(z[:, :FLOW_CHANNELS].float() * FLOW_UNIT, CELL).unflatten(1, (FRAMES, 2))
+    """What the first latent channels say by themselves: `z [N, c, h, w]` -> flow in pixels `[N, 4, 2, H, W]`.
+
+    Latents are means over cells, and so is this flow, nearly: points between which a line is drawn would have to lie
+    further out than the means do, or motion is lost wherever it ends, as at the outline of a head.
+    """
+    means = z[:, :FLOW_CHANNELS].float() * FLOW_UNIT
+    points = means
+    for _ in range(2):
+        points = points + means - _mean_between(points)
+    return enlarge(points, CELL).unflatten(1, (FRAMES, 2))
+
+
+def _mean_between(points: Tensor) -> Tensor:
+    """Means over cells of what is drawn linearly between their middles, `[N, c, h, w]`: three quarters of the middle
+    and an eighth of either neighbour."""
+    tall = F.pad(points, (0, 0, 1, 1), mode="replicate")
+    points = 0.75 * points + 0.125 * (tall[:, :, :-2] + tall[:, :, 2:])
+    wide = F.pad(points, (1, 1, 0, 0), mode="replicate")
+    return 0.75 * points + 0.125 * (wide[..., :-2] + wide[..., 2:])
 
 
 def shrink(x: Tensor, size: float) -> Tensor:

@@ -5,6 +5,7 @@ One strategy per kind of autoencoder, chosen once, for one run, with the run's r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import torch
@@ -16,6 +17,8 @@ from talkies.domain.clip import TEMPORAL_STRIDE
 from talkies.domain.motion_grid import area_of, motion_grid
 from talkies.media.face_places import all_places, find_landmarks
 from talkies.sampling.rollout import Clip, Condition, Conditioning
+
+Blinks = Callable[[int, int, int], Tensor]
 
 MASK_CHANNELS = TEMPORAL_STRIDE
 """Wan's mask has one channel per video frame of a latent frame."""
@@ -87,7 +90,7 @@ class WanConditioning:
         latents = torch.cat([known, latents[:, :, known.shape[2] :]], dim=2)
         return Condition(torch.cat([known_mask(known.shape[2], latents), latents], dim=1), known)
 
-    def decode(self, latents: Tensor) -> Clip:
+    def decode(self, latents: Tensor, start: int = 0) -> Clip:
         """4(T-1)+1 frames."""
         sample = self._vae.decode(self._scale.from_unit(latents).to(self._vae.dtype), return_dict=False)[0]
         return Clip(sample.float().clamp(-1, 1).cpu())
@@ -123,10 +126,12 @@ class ReferenceConditioning:
         vae: ``AutoencoderReference``.
         reference: ``[B, 3, H, W]`` in [-1, 1].
         device: Where the run happens.
+        blinks: Faces to a picture, first frame of the video and number of frames -> how far eyes shut, ``[B, n, F]`` in
+            [0, 1]; None leaves it to the latents.
     """
 
-    def __init__(self, vae: Any, reference: Tensor, device: torch.device) -> None:
-        self._vae = vae
+    def __init__(self, vae: Any, reference: Tensor, device: torch.device, blinks: Blinks | None = None) -> None:
+        self._vae, self._blinks = vae, blinks
         # Small, and not run through forward, which is where offloading would bring it to the run's device.
         self._vae_device = vae.device
         self._scale = _LatentScale(vae.config.latents_mean, vae.config.latents_std, device)
@@ -165,14 +170,22 @@ class ReferenceConditioning:
         features = self._features[:, :, None].expand(-1, -1, latent_frames, -1, -1)
         return Condition(torch.cat([known_mask(known.shape[2], latents), latents, features], dim=1), known)
 
-    def decode(self, latents: Tensor) -> Clip:
+    def decode(self, latents: Tensor, start: int = 0) -> Clip:
         """4(T-1)+1 frames, and the flow they were warped with."""
         latents = self._scale.from_unit(latents).to(self._vae_device)
-        decoded = self._vae.decode(latents, self._vae_reference, self._faces)
+        blinks = None
+        if self._blinks is not None:
+            frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
+            blinks = self._blinks(self._faces.shape[1], start, frames).to(self._vae_device)
+        decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks)
         return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 
-def conditioning_for(vae: VideoAutoencoder, reference: Tensor, device: torch.device) -> Conditioning:
-    """The strategy of an autoencoder, told by its configuration (``requires_reference``)."""
-    kind = ReferenceConditioning if vae.config.get("requires_reference", False) else WanConditioning
-    return cast(Conditioning, kind(vae, reference, device))
+def conditioning_for(
+    vae: VideoAutoencoder, reference: Tensor, device: torch.device, blinks: Blinks | None = None
+) -> Conditioning:
+    """The strategy of an autoencoder, told by its configuration (``requires_reference``); others leave ``blinks`` to
+    their latents."""
+    if vae.config.get("requires_reference", False):
+        return cast(Conditioning, ReferenceConditioning(vae, reference, device, blinks))
+    return cast(Conditioning, WanConditioning(vae, reference, device))

@@ -24,6 +24,7 @@ from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.pipelines.blinking import drawn_blinks
 from talkies.pipelines.conditioning import conditioning_for
 from talkies.pipelines.encoding import ConditionEncoding
 from talkies.pipelines.fingerprints import fingerprint
@@ -320,7 +321,8 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
     ) -> Iterator[RenderedSegment]:
         settings = request.settings or self.defaults
         reference = load_reference(request, plan.batch, plan.size)
-        conditioning = conditioning_for(self.vae, reference, self._execution_device)
+        blinks = drawn_blinks(generators, reference, settings.blinks_per_minute)
+        conditioning = conditioning_for(self.vae, reference, self._execution_device, blinks)
         conditions = self.encode_conditions(
             request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:]
         )
@@ -330,7 +332,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                 return plan.sampling.solver()
             return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
 
-        voiced = self.transformer.config.unseen_channels
+        voiced = getattr(self.vae, "voiced_channels", ())
         plain, cued = (part.guider(voiced) for part in (plan.sampling, settings.cue_sampling(plan.size)))
         levels = make_solver().levels
         steps, segments = len(levels) - 1, len(plan.segments.segments)

@@ -45,6 +45,8 @@ class GenerationSettings:
             and of nobody in particular (``talkies.domain.own_words``); for networks trained so.
         prediction: What the network's output means: "velocity", or "sample" for clean latents.
         clip_sample: With "sample", (first channel, one past the last, limit): clean latents beyond it are cut off.
+        blinks_per_minute: How often everybody blinks, for autoencoders that know faces (``talkies.domain.blinks``); 0
+            leaves it to the network.
         max_sequence_length: Text tokens; longer prompts are cut.
         size: A table of the authors' ("multitalk-480", "multitalk-720"), "WIDTHxHEIGHT", or a number of pixels to keep
             the picture's shape with, in all (61440) or for each person ("30720 each": faces keep their size).
@@ -65,6 +67,7 @@ class GenerationSettings:
     own_words: bool = False
     prediction: Literal["velocity", "sample"] = "velocity"
     clip_sample: tuple[tuple[int, int, Annotated[float, Field(gt=0)]], ...] = ()
+    blinks_per_minute: Annotated[float, Field(ge=0, le=60)] = 0.0
     max_sequence_length: Annotated[int, Field(ge=1, le=8192)] = 512
     size: str | int = "multitalk-480"
     segment_frames: int = 81

@@ -118,8 +118,8 @@ class Conditioning(Protocol):
         """The condition of a clip that begins with the 4K-3 frames ``given``; ``known`` replaces their latents."""
         ...
 
-    def decode(self, latents: Tensor) -> Clip:
-        """``[B, z, T, h, w]`` -> 4(T-1)+1 frames on the CPU."""
+    def decode(self, latents: Tensor, start: int = 0) -> Clip:
+        """``[B, z, T, h, w]`` -> 4(T-1)+1 frames on the CPU, the first of them the video's frame ``start``."""
         ...
 
 
@@ -235,7 +235,7 @@ class Rollout:
 
         predict = self._predict(segment, condition, before)
         latents = denoise(predict, latents, solver, self._guiders[segment.index], after_step)
-        clip = self._decode(latents, before)
+        clip = self._decode(latents, before, segment.start)
         if not torch.isfinite(clip.frames.sum(dtype=torch.float64)):
             raise NumericalError("The decoded frames are not finite.", "Try dtype float32 for the autoencoder.")
         return self._finish(segment, latents, clip)
@@ -269,12 +269,12 @@ class Rollout:
             known = add_noise(known, self._noise(tuple(known.shape[1:]), known.device), level.to(known.device))
         return torch.cat([known.to(latents.dtype), latents[:, :, known.shape[2] :]], dim=2)
 
-    def _decode(self, latents: Tensor, before: HandOver | None) -> Clip:
+    def _decode(self, latents: Tensor, before: HandOver | None, start: int) -> Clip:
         if before is not None and self._settings.latent_sink:
             # A causal decoder must not see a cut where the sink meets the motion frames.
             first = self._conditioning.encode(before.motion.part(0, 1))
             latents = torch.cat([first.to(latents.dtype), latents[:, :, 1:]], dim=2)
-        return self._conditioning.decode(latents)
+        return self._conditioning.decode(latents, start)
 
     def _finish(self, segment: Segment, latents: Tensor, clip: Clip) -> RenderedSegment:
         reference = self._conditioning.reference.to(clip.frames.device)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.domain.blinks import FALL, RISE, SHUT, blink_moments
 from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone
 from talkies.stage.curves import GRID_RATE, Curve, bump, grid_length, smooth, smooth_noise
@@ -247,14 +248,9 @@ def _blink(units: Curve, gaze: Curve, jumps: list[float], rng: np.random.Generat
     """Blinks at the person's rate and with a third of the large gaze jumps; lids follow eyes that look down."""
     times = np.arange(len(units)) / GRID_RATE
     lids = np.zeros(len(units))
-    mean_gap = 60 / style.blinks_per_minute
     moments = [jump - 0.03 for jump in jumps if rng.random() < 0.35]
-    now = rng.uniform(-0.5, mean_gap)
-    while now < times[-1]:
-        moments.append(now)
-        now += 0.6 + rng.exponential(max(mean_gap - 0.6, 0.3))
-    for moment in moments:
-        lids = np.maximum(lids, bump(times, moment, 0.075, 0.045, 0.15) * rng.uniform(0.9, 1.0))
+    for moment in moments + blink_moments(times[-1], style.blinks_per_minute, rng):
+        lids = np.maximum(lids, bump(times, moment, FALL, SHUT, RISE) * rng.uniform(0.9, 1.0))
     squint = rng.uniform(0, 0.04)
     _add(units, "eyeBlink*", np.clip(lids + squint, 0, 1))
     closed = FACE_UNITS.index("eyeBlinkLeft")

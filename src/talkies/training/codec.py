@@ -26,14 +26,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from talkies.domain.errors import InputError
+from talkies.domain.expression import EXPRESSION
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import CELL, FLOW_CHANNELS, FLOW_UNIT, MOTION_CHANNELS, PLACES
 from talkies.training.composite_batches import Batch, CompositeBatches, collate
 from talkies.training.composites import Composer, Track, find_tracks
-from talkies.training.critic import Critic, critic_loss, mouths, painter_loss
+from talkies.training.critic import Critic, critic_loss, eyes, mouths, painter_loss
 from talkies.training.face_basis import fit_face_basis
 from talkies.training.muon import ConvMuon
 from talkies.training.optim import load_state_tensors, set_rates, state_tensors
+
+_BLINK = list(EXPRESSION).index("blink")
+#: What critics look at, by the name of the painter's part and of the boxes around it.
+_SEEN = {"mouth": mouths, "eyes": eyes}
 
 
 class CodecRecipe(BaseModel):
@@ -46,6 +51,10 @@ class CodecRecipe(BaseModel):
     output: Path
     latent_channels: int = MOTION_CHANNELS + 22
     widths: tuple[int, int, int, int] = (32, 64, 96, 160)
+    eye_widths: tuple[int, int, int, int] = (24, 48, 64, 96)
+    parts: tuple[Literal["reader", "mouth", "eyes"], ...] = Field(
+        ("reader", "mouth", "eyes"), description="Parts of the painter that learn; the others stay as they are."
+    )
     crop: int = 96
     batch_size: int = 8
     learning_rate: float = 1e-3
@@ -59,6 +68,8 @@ class CodecRecipe(BaseModel):
     workers: int = Field(0, ge=0, description="Processes that compose; 0: the one that trains.")
     mouth_weight: float = 10.0
     face_weight: float = 2.0
+    eye_weight: float = 6.0
+    blinks: float = Field(0.2, description="Share of draws in which eyes are shut in a frame.")
     reader_weight: float = Field(0.02, description="Of the squared error of what is read of the reference's face.")
     start: Path | None = Field(None, description="A frozen codec to go on from: its basis is kept, so latents are too.")
     face_draws: int = Field(1200, description="Composites from which the flow fields of faces are fitted.")
@@ -66,8 +77,8 @@ class CodecRecipe(BaseModel):
     basis_draws: int = Field(960, description="Composites from which the basis of the latents is computed.")
     without_components: float = Field(0.5, description="Share of draws without components; else faded at random.")
     latent_noise: float = Field(0.2, description="Most noise on latents in training, in their own spread.")
-    critic_minutes: float = Field(0.0, description="So many last minutes a critic of mouths has its say.")
-    critic_weight: float = Field(0.3, description="Of its gradient, relative to that of the pixels' error.")
+    critic_minutes: float = Field(0.0, description="So many last minutes critics of mouths and eyes have their say.")
+    critic_weight: float = Field(0.3, description="Of their gradients, relative to that of the pixels' error.")
     critic_rate: float = 4e-4
     ema: float = 0.999
     seed: int = 0
@@ -123,8 +134,12 @@ class CodecTrainer:
         held_out = tuple(recipe.validation)
         self.training = [t for t in tracks if not t.path.name.startswith(held_out)]
         self.validation = [t for t in tracks if t.path.name.startswith(held_out)]
-        self.model = AutoencoderReference(latent_channels=recipe.latent_channels, widths=recipe.widths)
+        self.model = AutoencoderReference(
+            latent_channels=recipe.latent_channels, widths=recipe.widths, eye_widths=recipe.eye_widths
+        )
         self._begin()
+        for name, part in self.model.painter.named_children():
+            part.requires_grad_(name in recipe.parts)
         self.model = self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = {k: v for k, v in self.model.named_parameters() if v.requires_grad}
         self.ema = {k: v.detach().clone() for k, v in self.parameters.items()}
@@ -137,8 +152,9 @@ class CodecTrainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
-        self.critic = Critic().to(self.device)
-        self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), recipe.critic_rate, (0.5, 0.98))
+        self.critics = {part: Critic().to(self.device) for part in _SEEN if part in recipe.parts}
+        weights = [weight for critic in self.critics.values() for weight in critic.parameters()]
+        self.critic_optimizer = torch.optim.AdamW(weights or [torch.zeros(1)], recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -166,9 +182,9 @@ class CodecTrainer:
         """From the next step on; batch k is the same whoever composes it."""
         recipe = self.recipe
         drawn = CompositeBatches(
-            Composer(self.training, recipe.crop),
+            Composer(self.training, recipe.crop, blinks=recipe.blinks),
             recipe.batch_size,
-            (recipe.mouth_weight, recipe.face_weight),
+            (recipe.mouth_weight, recipe.face_weight, recipe.eye_weight),
             recipe.seed,
         )
         return drawn.walk(self.step, recipe.workers)
@@ -210,19 +226,25 @@ class CodecTrainer:
         return loss + self._criticism(decoded, batch, loss)
 
     def _criticism(self, decoded: Tensor, batch: Batch, loss: Tensor) -> Tensor:
-        """Teaches the critic, then asks it; its gradient on the picture is brought to a share of the pixels'."""
-        filmed, painted = (mouths(frames, batch.mouth, batch.points) for frames in (batch.group, decoded.float()))
-        with torch.autocast(self.device.type, torch.bfloat16):
-            taught = critic_loss(self.critic, filmed, painted)
-        self.critic_optimizer.zero_grad()
-        taught.backward()
-        self.critic_optimizer.step()
-        self.critic.requires_grad_(False)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            held = painter_loss(self.critic, filmed, painted)
-        self.critic.requires_grad_(True)
-        own, of_pixels = (torch.autograd.grad(part, decoded, retain_graph=True)[0].norm() for part in (held, loss))
-        return held * (self.recipe.critic_weight * of_pixels / own.clamp_min(1e-8)).clamp(max=1e3)
+        """Teaches the critics, then asks them; the gradient of each on the picture is brought to a share of the
+        pixels'."""
+        of_pixels = torch.autograd.grad(loss, decoded, retain_graph=True)[0].norm()
+        total = loss.new_zeros(())
+        for part, critic in self.critics.items():
+            boxes = getattr(batch, part)
+            filmed, painted = (_SEEN[part](frames, boxes, batch.points) for frames in (batch.group, decoded.float()))
+            with torch.autocast(self.device.type, torch.bfloat16):
+                taught = critic_loss(critic, filmed, painted)
+            self.critic_optimizer.zero_grad()
+            taught.backward()
+            self.critic_optimizer.step()
+            critic.requires_grad_(False)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                held = painter_loss(critic, filmed, painted)
+            critic.requires_grad_(True)
+            own = torch.autograd.grad(held, decoded, retain_graph=True)[0].norm()
+            total = total + held * (self.recipe.critic_weight * of_pixels / own.clamp_min(1e-8)).clamp(max=1e3)
+        return total
 
     def _set_learning_rate(self) -> None:
         recipe = self.recipe
@@ -254,7 +276,8 @@ class CodecTrainer:
         state |= {k: v.detach().contiguous() for k, v in self.model.named_parameters() if not v.requires_grad}
         optimizer = state_tensors(self.optimizers, self.parameters)
         state |= {f"optimizer.{k}": v.contiguous() for k, v in optimizer.items()}
-        state |= {f"critic.{k}": v.contiguous() for k, v in self.critic.state_dict().items()}
+        for part, critic in self.critics.items():
+            state |= {f"critic.{part}.{k}": v.contiguous() for k, v in critic.state_dict().items()}
         partial = recipe.output / "state.safetensors.part"
         save_file(state, partial, {"step": str(self.step), "seconds": str(self.seconds)})
         partial.rename(recipe.output / "state.safetensors")
@@ -291,9 +314,9 @@ class CodecTrainer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(state[name])
                 self.ema[name].copy_(state[f"ema.{name}"])
-        critic = {k[7:]: v for k, v in state.items() if k.startswith("critic.")}
-        if critic:  # its optimiser's moments come back within a few steps
-            self.critic.load_state_dict(critic)
+        for part, critic in self.critics.items():  # their optimiser's moments come back within a few steps
+            name = f"critic.{part}."
+            critic.load_state_dict({k.removeprefix(name): v for k, v in state.items() if k.startswith(name)})
         optimizer = {k[10:]: v for k, v in state.items() if k.startswith("optimizer.")}
         if optimizer:  # else a warm start
             load_state_tensors(self.optimizers, self.parameters, optimizer)
@@ -301,26 +324,35 @@ class CodecTrainer:
 
 @torch.no_grad()
 def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) -> dict[str, float]:
-    """On plain composites: PSNR in dB everywhere and in mouth boxes, of decoding with and without components and of the
-    reference shown as a still."""
+    """On plain composites: PSNR in dB everywhere, in mouth boxes, and around eyes that have opened or shut since the
+    reference; of decoding with and without components and of the reference shown as a still."""
     composer, rng = Composer(tracks, 96, augment=False), np.random.default_rng(1)
     device = model.basis.device
-    names = ("psnr", "psnr_motion", "psnr_still")
-    sums, pixels = np.zeros((len(names), 2)), np.zeros(2)
+    names, parts = ("psnr", "psnr_motion", "psnr_still"), ("", "_mouth", "_lids")
+    sums, pixels = np.zeros((len(names), len(parts))), np.zeros(len(parts))
     for _ in range(draws):
         batch = collate([composer.draw(rng)], 2.0, 1.0).to(device)
-        inside = (batch.weight > 1).float()
         with torch.autocast(device.type, torch.bfloat16):
             z = batch.latents(model)
             motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
             shown = [model.decode_groups(part, batch.reference, batch.points)[0].clamp(-1, 1) for part in (z, motion)]
+        inside = [torch.ones_like(batch.weight), (batch.weight > 1).float(), _moved_lids(batch)]
         for row, picture in enumerate((*shown, batch.reference[:, None].expand_as(shown[0]))):
             error = ((picture - batch.group) / 2).pow(2).mean(2, keepdim=True)
-            sums[row] += float(error.sum()), float((error * inside).sum())
-        pixels += inside.numel(), float(inside.sum())
-    decibels = np.round(-10 * np.log10(sums / pixels), 2)
+            sums[row] += [float((error * part).sum()) for part in inside]
+        pixels += [float(part.sum()) for part in inside]
+    decibels = np.round(-10 * np.log10(sums / pixels.clip(1)), 2)
     return {
         f"{name}{part}": float(row[k])
-        for k, part in enumerate(("", "_mouth"))
+        for k, part in enumerate(parts)
         for name, row in zip(names, decibels, strict=True)
     }
+
+
+def _moved_lids(batch: Batch) -> Tensor:
+    """1 around eyes that have opened or shut by half since the reference, `[N, 4, 1, S, S]`."""
+    inside = torch.zeros_like(batch.weight)
+    for n, k in (batch.expression[:, :4, _BLINK].abs() > 2.2).nonzero().tolist():
+        left, top, right, bottom = batch.eyes[n, k].int().clamp_min(0).tolist()
+        inside[n, k, :, top:bottom, left:right] = 1
+    return inside

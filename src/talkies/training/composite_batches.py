@@ -30,6 +30,7 @@ class Batch:
     points: Tensor  # [N, 1, 5, 2]
     expression: Tensor  # [N, 5, 8]
     mouth: Tensor  # [N, 4, 4]
+    eyes: Tensor  # [N, 4, 4]
 
     def to(self, device: torch.device) -> Batch:
         """A copy on `device`, in float32."""
@@ -49,13 +50,18 @@ class Batch:
         return F.avg_pool2d(self.weight.amax(1), self.weight.shape[-1] // self.faces.shape[-1])[:, 0]
 
 
-def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> Batch:
+def collate(draws: list[Composite], mouth_weight: float, face_weight: float, eye_weight: float = 1.0) -> Batch:
     """Stacks draws and turns their boxes into loss weights."""
     size = draws[0].reference.shape[-1]
     weight = torch.ones(len(draws), 4, 1, size, size)
     for n, draw in enumerate(draws):
         for k in range(4):
-            for box, value, margin in ((draw.face[k], face_weight, 2), (draw.mouth[k], mouth_weight, 4)):
+            boxes = (
+                (draw.face[k], face_weight, 2),
+                (draw.eyes[k], max(eye_weight, face_weight), 0),
+                (draw.mouth[k], mouth_weight, 4),
+            )
+            for box, value, margin in boxes:
                 x0, y0 = (max(0, int(v) - margin) for v in box[:2])
                 x1, y1 = (max(0, int(v) + margin + 1) for v in box[2:])
                 weight[n, k, 0, y0:y1, x0:x1] = value
@@ -63,7 +69,7 @@ def collate(draws: list[Composite], mouth_weight: float, face_weight: float) -> 
     def stack(name: str) -> Tensor:
         return torch.stack([torch.from_numpy(np.asarray(getattr(draw, name), np.float32)) for draw in draws])
 
-    names = ("faces", "flow", "points", "expression", "mouth")
+    names = ("faces", "flow", "points", "expression", "mouth", "eyes")
     return Batch(stack("group"), stack("reference"), weight, *(stack(name) for name in names))
 
 
@@ -73,11 +79,11 @@ class CompositeBatches(Dataset[Batch]):
     Args:
         composer: Draws the composites.
         size: Composites to a batch.
-        weights: Loss weights of mouths and faces.
+        weights: Loss weights of mouths, faces and eyes.
         seed: Of everything.
     """
 
-    def __init__(self, composer: Composer, size: int, weights: tuple[float, float], seed: int) -> None:
+    def __init__(self, composer: Composer, size: int, weights: tuple[float, float, float], seed: int) -> None:
         self._composer, self._size, self._weights, self._seed = composer, size, weights, seed
 
     def __getitem__(self, number: int) -> Batch:

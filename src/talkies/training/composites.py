@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
 from talkies.domain.expression import EXPRESSION, KEPT
+from talkies.domain.face_units import FACE_UNITS
 from talkies.models.face_painter import DETAIL
 from talkies.models.motion_latents import CELL
 from talkies.models.optical_flow import resized
@@ -30,6 +31,9 @@ Array = NDArray[Any]
 #: From between the eyes to the mouth, in pixels, at the size at which motion is told: the median over the stage's
 #: tracks in panels of 192 pixels.
 FACE_LENGTH = 31.0
+#: Around eyes, in distances from between them to the mouth.
+EYE_MARGIN = 0.32
+_BLINK, _SHUT = FACE_UNITS.index("eyeBlinkLeft"), 0.4
 _IS_KEPT = np.array([name in KEPT for name in EXPRESSION])
 
 
@@ -93,6 +97,7 @@ class Composite:
     reference: Array  # [3, S, S]
     mouth: Array  # [4, 4]
     face: Array  # [4, 4]
+    eyes: Array  # [4, 4]: around both
     faces: Array  # [4, 10, s/16, s/16]: `face_maps`
     flow: Array  # [4, 2, s, s]: the optical flow from each frame to the reference, in pixels of that size
     points: Array  # [1, 5, 2]: landmarks of the reference as a detector might give them
@@ -108,10 +113,11 @@ class Composer:
         size: Side of the square crop at the size at which motion is told, a multiple of 16; its pixels are `DETAIL`
             times as many.
         augment: Vary background, colour, sharpness, scale and motion (training) or only compose (validation).
+        blinks: Share of draws, of those that vary, in which eyes are shut in a frame: blinks are rare and short.
     """
 
-    def __init__(self, tracks: Sequence[Track], size: int = 96, augment: bool = True) -> None:
-        self.tracks, self.size, self.augment = tracks, size, augment
+    def __init__(self, tracks: Sequence[Track], size: int = 96, augment: bool = True, blinks: float = 0.0) -> None:
+        self.tracks, self.size, self.augment, self.blinks = tracks, size, augment, blinks
         self.side = size * DETAIL
         bank = np.random.default_rng(7)
         self.backgrounds = [procedural_background(bank) for _ in range(96 if augment else 8)]
@@ -119,12 +125,8 @@ class Composer:
     def draw(self, rng: np.random.Generator) -> Composite:
         """One composite; the generator decides everything."""
         track = self.tracks[int(rng.integers(len(self.tracks)))]
-        count, _, width = track.frames.shape[:3]
-        # frames further apart than a film's say more of a face in one draw; a step of 0 is a still, as latent frame 0
-        step = int(rng.choice([0, 1, 2, 4], p=[0.1, 0.3, 0.3, 0.3])) if self.augment else 1
-        start = int(rng.integers(0, max(1, count - 3 * step)))
-        times = [min(start + k * step, count - 1) for k in range(4)] + [int(rng.integers(0, count))]
-        labels = track.labels
+        labels, width = track.labels, track.frames.shape[2]
+        times = self._times(labels["face_units"][:, _BLINK] > _SHUT, rng)
         flip = bool(self.augment and rng.random() < 0.5)
         frame = self._framing(labels["points"][times[4]], rng)
         sway = self._sway(rng)
@@ -132,7 +134,7 @@ class Composer:
         background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         ground = self._ground(background, rng)
         vertices = track.mesh(times)
-        pictures, mouths, faces, points, covered = [], [], [], [], []
+        pictures, mouths, faces, eyes, points, covered = [], [], [], [], [], []
         for k, t in enumerate(times):
             body = frame @ _similarity(sway[k], width / 2)
             lens = _similarity(camera[k], self.side / 2)
@@ -149,18 +151,19 @@ class Composer:
             pictures.append(person[..., :3] + scenery * (1 - alpha))
             mouths.append(move_box(labels["mouth_box"][t], affine))
             faces.append(move_box(labels["face_box"][t], affine))
+            eyes.append(move_box(_eye_box(labels["points"][t]), affine))
             points.append(move_points(labels["points"][t], affine))
             vertices[k, :, :2] = move_points(vertices[k, :, :2], affine)
         film, coverage = np.stack(pictures) / 255, np.stack(covered)
         if self.augment:
             film = degrade(recolour(film, rng), rng)
-        mouth, face, landmarks = np.stack(mouths), np.stack(faces), np.stack(points)
+        mouth, face, both, landmarks = np.stack(mouths), np.stack(faces), np.stack(eyes), np.stack(points)
         if flip:
             film, coverage = film[:, :, ::-1], coverage[:, :, ::-1]
             landmarks[..., 0] = self.side - landmarks[..., 0]
             vertices[..., 0] = self.side - vertices[..., 0]
-            mouth, face = (
-                np.stack([self.side - b[:, 2], b[:, 1], self.side - b[:, 0], b[:, 3]], 1) for b in (mouth, face)
+            mouth, face, both = (
+                np.stack([self.side - b[:, 2], b[:, 1], self.side - b[:, 0], b[:, 3]], 1) for b in (mouth, face, both)
             )
         film = np.ascontiguousarray((film * 2 - 1).transpose(0, 3, 1, 2), dtype=np.float32)
         frames = resized(torch.from_numpy(film), self.size, self.size).numpy()
@@ -173,7 +176,21 @@ class Composer:
         maps = since_reference(maps, units[4])
         units = np.where(_IS_KEPT, units - units[4], units)
         found = detected(landmarks[4:], rng)[:, :5] if self.augment else landmarks[4:, :5]
-        return Composite(film[:4], film[4], mouth[:4], face[:4], maps, flow, found, units, vertices)
+        boxes = (mouth[:4], face[:4], both[:4])
+        return Composite(film[:4], film[4], *boxes, maps, flow, found, units, vertices)
+
+    def _times(self, shut: Array, rng: np.random.Generator) -> list[int]:
+        """Four frames of a track and the reference; `shut [F]` tells where its eyes are."""
+        count = len(shut)
+        # frames further apart than a film's say more of a face in one draw; a step of 0 is a still, as latent frame 0
+        step = int(rng.choice([0, 1, 2, 4], p=[0.1, 0.3, 0.3, 0.3])) if self.augment else 1
+        start = int(rng.integers(0, max(1, count - 3 * step)))
+        if self.augment and shut.any() and rng.random() < self.blinks:
+            start = max(0, int(rng.choice(np.flatnonzero(shut))) - step * int(rng.integers(4)))
+        seen = int(rng.integers(0, count))
+        if self.augment and shut[seen] and not shut.all() and rng.random() < 0.8:  # of shut eyes nothing is known
+            seen = int(rng.choice(np.flatnonzero(~shut)))
+        return [*(min(start + k * step, count - 1) for k in range(4)), seen]
 
     def _framing(self, points: Array, rng: np.random.Generator) -> Array:
         """Track pixels -> crop pixels: the mouth of `points [8, 2]` somewhere in the middle, at a random size and tilt
@@ -213,6 +230,13 @@ def _similarity(motion: Array, centre: float) -> Array:
     matrix[:2] = cv2.getRotationMatrix2D((centre, centre), float(tilt), float(np.exp(log_scale)))
     matrix[:2, 2] += (x, y)
     return matrix
+
+
+def _eye_box(points: Array) -> Array:
+    """Around both eyes of `points [8, 2]`, `[4]`."""
+    eyes, mouth = points[:2], points[3:5].mean(0)
+    length = float(np.linalg.norm(mouth - eyes.mean(0)))
+    return np.concatenate([eyes.min(0) - EYE_MARGIN * length, eyes.max(0) + EYE_MARGIN * length])
 
 
 def move_box(box: Array, affine: Array) -> Array:
