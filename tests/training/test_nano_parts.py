@@ -169,7 +169,8 @@ def test_blinks_are_shown_as_often_as_asked_and_not_as_references(folder: Path) 
     rng = np.random.default_rng(0)
     shares = []
     for blinks in (0.0, 0.5, 1.0):
-        times = np.array([Composer([track], 64, blinks=blinks)._times(shut, rng) for _ in range(400)])
+        composer = Composer([track], 64, blinks=blinks)
+        times = np.array([composer._times(shut, rng) for _ in range(400)])
         shares.append(shut[times[:, :4]].any(1).mean())
         assert shut[times[:, 4]].mean() < 0.1
     assert shares == sorted(shares) and shares[0] < 0.5 and shares[2] == 1
