@@ -56,7 +56,7 @@ class LinearCodec:
         mask[:, :, : known.shape[2]] = 1
         return Condition(torch.cat([mask, latents], dim=1), known)
 
-    def decode(self, latents: Tensor) -> Clip:
+    def decode(self, latents: Tensor, start: int = 0) -> Clip:
         frames = torch.einsum("cz,bzthw->bcthw", self.decoder, latents).tanh()
         return Clip(torch.cat([frames[:, :, :1], frames[:, :, 1:].repeat_interleave(4, dim=2)], dim=2))
 

@@ -341,11 +341,11 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
             error = ((picture - batch.group) / 2).pow(2).mean(2, keepdim=True)
             sums[row] += [float((error * part).sum()) for part in inside]
         pixels += [float(part.sum()) for part in inside]
-    decibels = np.round(-10 * np.log10(sums / pixels.clip(1)), 2)
     return {
-        f"{name}{part}": float(row[k])
+        f"{name}{part}": round(float(-10 * np.log10(row[k] / pixels[k])), 2)
         for k, part in enumerate(parts)
-        for name, row in zip(names, decibels, strict=True)
+        for name, row in zip(names, sums, strict=True)
+        if pixels[k]  # in few draws nobody may have blinked
     }
 
 

@@ -186,7 +186,8 @@ class Composer:
         step = int(rng.choice([0, 1, 2, 4], p=[0.1, 0.3, 0.3, 0.3])) if self.augment else 1
         start = int(rng.integers(0, max(1, count - 3 * step)))
         if self.augment and shut.any() and rng.random() < self.blinks:
-            start = max(0, int(rng.choice(np.flatnonzero(shut))) - step * int(rng.integers(4)))
+            during = int(rng.choice(np.flatnonzero(shut)))
+            start = during - step * int(rng.integers(min(3, during // max(step, 1)) + 1))
         seen = int(rng.integers(0, count))
         if self.augment and shut[seen] and not shut.all() and rng.random() < 0.8:  # of shut eyes nothing is known
             seen = int(rng.choice(np.flatnonzero(~shut)))

@@ -42,4 +42,5 @@ BLINKS = Metric(
     needs="faces",
     measure=measure,
     weights=EFID_UNITS.weights,
+    source="Bentivoglio et al., Movement Disorders 12 (1997), for how often people blink",
 )
