@@ -34,7 +34,7 @@ def test_people_blink_as_often_as_they_should() -> None:
 @given(RATES, SEEDS, st.sampled_from([24.0, 25.0, 30.0]))
 def test_lids_fall_all_the_way_and_rise_again(rate: float, seed: int, fps: float) -> None:
     moments = [moment for moment in blink_moments(9.5, rate, np.random.default_rng(seed)) if moment > 1 / fps]
-    shut = lids(int(10 * fps), fps, moments)
+    shut = lids((np.arange(int(10 * fps)) + 0.5) / fps, moments)
     assert shut.min() >= 0 and shut.max() <= 1 and shut[0] < 0.1
     for moment in moments:
         during = shut[int(moment * fps) : int((moment + FALL + SHUT + RISE) * fps) + 1]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from talkies.domain.expression import EYES_SHUT
-from talkies.models.autoencoder_reference import BLINK, AutoencoderReference
+from talkies.domain.expression import BLINK, EYES_SHUT
+from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.face_painter import MOUTH, UNIT, face_frames, grid, head_motion, inverse, leaning, transform
 from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
 

@@ -6,6 +6,8 @@ second; a lid falls in 75 ms and takes twice as long to rise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,13 +32,18 @@ def blink_moments(duration: float, per_minute: float, rng: np.random.Generator) 
     return moments
 
 
-def lids(frames: int, fps: float, moments: list[float]) -> NDArray[np.float32]:
-    """How far eyes are shut at the middle of every frame, `[frames]` in [0, 1]."""
-    times = (np.arange(frames) + 0.5) / fps
-    shut = np.zeros(frames)
+def lid(times: NDArray[np.floating], moment: float) -> NDArray[np.float64]:
+    """One blink that begins at `moment`: how far the eye is shut at `times [n]` (seconds), in [0, 1]."""
+    falling = np.clip((times - moment) / FALL, 0, 1)
+    rising = np.clip((moment + FALL + SHUT + RISE - times) / RISE, 0, 1)
+    eased = np.minimum(falling, rising)
+    return np.asarray(eased * eased * (3 - 2 * eased))
+
+
+def lids(times: NDArray[np.floating], moments: Iterable[float]) -> NDArray[np.float64]:
+    """The same of all blinks; those over before the first of `times`, or begun after the last, cost nothing."""
+    shut = np.zeros(len(times))
     for moment in moments:
-        falling = np.clip((times - moment) / FALL, 0, 1)
-        rising = np.clip((moment + FALL + SHUT + RISE - times) / RISE, 0, 1)
-        eased = np.minimum(falling, rising)
-        shut = np.maximum(shut, eased * eased * (3 - 2 * eased))
-    return shut.astype(np.float32)
+        if times[0] - FALL - SHUT - RISE < moment < times[-1]:
+            shut = np.maximum(shut, lid(times, moment))
+    return shut

@@ -33,5 +33,6 @@ AT_MOUTH = ("open", "jaw", "round", "wide", "lower", "press")
 #: What a face does at rest belongs to the person and its mood: a smile and narrow eyes in a picture stay when the film
 #: begins.
 KEPT = ("wide", "brow", "blink")
-#: `blink` of eyes that are shut.
+#: Which of the eight numbers tells of lids, and what it is of eyes that are shut.
+BLINK = list(EXPRESSION).index("blink")
 EYES_SHUT = sum(EXPRESSION["blink"].values())

@@ -29,7 +29,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from talkies.domain.expression import EXPRESSION, EYES_SHUT
+from talkies.domain.expression import BLINK, EYES_SHUT
 from talkies.models.face_painter import (
     DETAIL,
     SQUARE,
@@ -54,7 +54,6 @@ from talkies.models.motion_latents import (
     MOTION_CHANNELS,
     MOUTHS,
     PLACES,
-    VOICED_CHANNELS,
     coarse_flow,
     in_groups,
     join_faces,
@@ -71,7 +70,6 @@ from talkies.models.optical_flow import (
     with_half_pixels,
 )
 
-BLINK = list(EXPRESSION).index("blink")
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
 
@@ -349,11 +347,6 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         motion = head_motion(flow.flatten(0, 1), counted.repeat_interleave(FRAMES, 0), CELL)
         beside = leaning(flow.flatten(0, 1), motion, frames.repeat_interleave(FRAMES, 0), CELL)
         return expression, presence, motion.unflatten(0, (-1, FRAMES)), beside.unflatten(0, (-1, FRAMES))
-
-    @property
-    def voiced_channels(self) -> tuple[int, ...]:
-        """Latent channels that a voice decides alone: what a prompt says of somebody does not exaggerate them."""
-        return VOICED_CHANNELS
 
     @property
     def reference_channels(self) -> int:

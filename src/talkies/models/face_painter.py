@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from talkies.domain.expression import EXPRESSION, EYES_SHUT, KEPT
+from talkies.domain.expression import BLINK, EXPRESSION, EYES_SHUT, KEPT
 
 EXPRESSIONS = len(EXPRESSION)
 FEATURES = 2 * EXPRESSIONS
@@ -38,7 +38,6 @@ MOUTH = (48.0, 56.0)  # where the mouth's middle lies in it (x, y)
 MOUTH_PATCH, EYE_PATCH = (16, 32, 64, 64), (12, 4, 72, 40)
 #: The face in its square: middle and half axes of an ellipse.
 _OVAL = (48.0, 46.0, 42.0, 46.0)
-_BLINK = list(EXPRESSION).index("blink")
 _LIDS_MOVE = EYES_SHUT / 4  # from here on eyes are painted wholly
 _KEPT = tuple(name in KEPT for name in EXPRESSION)
 
@@ -288,10 +287,12 @@ class FacePainter(nn.Module):
         moved = look_up(square, torch.stack([x, y]) + flow * DETAIL)
         told = torch.cat([features(expression), features(seen), leaning / 2], 1).to(self.mouth.out.weight.dtype)
         at_mouth, paint = self.mouth(square, moved, flow, told)
+        blinking = (expression[:, BLINK].abs() / _LIDS_MOVE).clamp(max=1)[:, None, None, None]
+        if not torch.is_grad_enabled() and not blinking.any():  # most frames of a film
+            return flow + at_mouth, paint
         at_eyes, over = self.eyes(square, moved, flow, told)
-        blinking = (expression[:, _BLINK].abs() / _LIDS_MOVE).clamp(max=1)[:, None, None, None]
-        at_eyes, over = at_eyes * blinking, over * blinking  # open eyes stay as sharp as they are
-        return flow + at_mouth + at_eyes, over + paint * (1 - over[:, 3:])
+        over = over * blinking  # open eyes stay as sharp as they are
+        return flow + at_mouth + at_eyes * blinking, over + paint * (1 - over[:, 3:])
 
 
 def _doubled(x: Tensor) -> Tensor:

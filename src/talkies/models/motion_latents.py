@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from talkies.domain.expression import AT_MOUTH, EXPRESSION, KEPT
+from talkies.domain.expression import AT_MOUTH, EXPRESSION
 
 FRAMES = 4  # video frames to a latent frame, as in Wan's autoencoder
 CELL = 16  # pixels to a latent cell
@@ -17,13 +17,6 @@ EXPRESSIONS = len(EXPRESSION)
 FACE_CHANNELS = EXPRESSIONS * FRAMES + PLACES  # then: each frame's expression, and where the face is
 MOUTHS = tuple(0 if name in AT_MOUTH else 1 for name in EXPRESSION)  # which place each expression is at
 MOTION_CHANNELS = FLOW_CHANNELS + FACE_CHANNELS
-#: What lips do that a voice decides alone; a smile belongs to a mood as well, and lids and brows to chance.
-VOICED_CHANNELS = tuple(
-    FLOW_CHANNELS + EXPRESSIONS * frame + number
-    for frame in range(FRAMES)
-    for number, name in enumerate(EXPRESSION)
-    if name in AT_MOUTH and name not in KEPT
-)
 
 
 def coarse_flow(z: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def measure_flow(film: Tensor, reference: Tensor) -> Tensor:
             raise MissingDependencyError("Measuring motion needs OpenCV.", "pip install 'talkies[train]'") from error
         still = grey(reference)
         for k in moved:
-            found = search.calc(grey(film[k]), still, None)  # type: ignore[call-overload]
+            found = search.calc(grey(film[k]), still, None)
             flow[k] = torch.from_numpy(found).permute(2, 0, 1)
     return flow
 

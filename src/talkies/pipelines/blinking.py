@@ -36,12 +36,13 @@ def drawn_blinks(generators: Sequence[torch.Generator], reference: Tensor, per_m
     ]
 
     def shut(faces: int, start: int, frames: int) -> Tensor:
+        times = (np.arange(start, start + frames) + 0.5) / FPS
         rows = []
         for seed in seeds:
             for face in range(faces):
                 rng = np.random.default_rng([_MARK, *seed, face])
                 moments = blink_moments((start + frames) / FPS, per_minute, rng)
-                rows.append(lids(start + frames, FPS, [moment for moment in moments if moment > 1 / FPS])[start:])
-        return torch.from_numpy(np.stack(rows)).unflatten(0, (batch, faces)) if rows else torch.zeros(batch, 0, frames)
+                rows.append(lids(times, (moment for moment in moments if moment > 1 / FPS)))
+        return torch.from_numpy(np.reshape(rows, (batch, faces, frames)).astype(np.float32))
 
     return shut

@@ -332,7 +332,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                 return plan.sampling.solver()
             return scheduler_solver(self.scheduler, plan.sampling.steps, plan.sampling.shift, generators[0])
 
-        voiced = getattr(self.vae, "voiced_channels", ())
+        voiced = self.transformer.config.unseen_channels
         plain, cued = (part.guider(voiced) for part in (plan.sampling, settings.cue_sampling(plan.size)))
         levels = make_solver().levels
         steps, segments = len(levels) - 1, len(plan.segments.segments)

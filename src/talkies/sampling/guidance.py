@@ -96,7 +96,7 @@ class ClassifierFreeGuidance:
     Args:
         text_scale: In [0, 100]; 5 in the paper, 1 for distilled few-step weights.
         audio_scale: In [0, 100]; 4 in the paper, 2 for few-step weights.
-        voiced: Channels that voices alone decide: words do not guide them.
+        voiced: Channels that voices alone decide (`unseen_channels` of the transformer): words do not guide them.
 
     Raises:
         InputError: A scale is out of its range.

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talkies.domain.blinks import FALL, RISE, SHUT, blink_moments
+from talkies.domain.blinks import blink_moments, lid
 from talkies.domain.errors import InputError
 from talkies.stage.alignment import SILENCE, Phone
 from talkies.stage.curves import GRID_RATE, Curve, bump, grid_length, smooth, smooth_noise
@@ -250,7 +250,7 @@ def _blink(units: Curve, gaze: Curve, jumps: list[float], rng: np.random.Generat
     lids = np.zeros(len(units))
     moments = [jump - 0.03 for jump in jumps if rng.random() < 0.35]
     for moment in moments + blink_moments(times[-1], style.blinks_per_minute, rng):
-        lids = np.maximum(lids, bump(times, moment, FALL, SHUT, RISE) * rng.uniform(0.9, 1.0))
+        lids = np.maximum(lids, lid(times, moment) * rng.uniform(0.9, 1.0))
     squint = rng.uniform(0, 0.04)
     _add(units, "eyeBlink*", np.clip(lids + squint, 0, 1))
     closed = FACE_UNITS.index("eyeBlinkLeft")

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from talkies.domain.errors import InputError
-from talkies.domain.expression import EXPRESSION
+from talkies.domain.expression import BLINK
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import CELL, FLOW_CHANNELS, FLOW_UNIT, MOTION_CHANNELS, PLACES
 from talkies.training.composite_batches import Batch, CompositeBatches, collate
@@ -36,7 +36,6 @@ from talkies.training.face_basis import fit_face_basis
 from talkies.training.muon import ConvMuon
 from talkies.training.optim import load_state_tensors, set_rates, state_tensors
 
-_BLINK = list(EXPRESSION).index("blink")
 #: What critics look at, by the name of the painter's part and of the boxes around it.
 _SEEN = {"mouth": mouths, "eyes": eyes}
 
@@ -152,9 +151,9 @@ class CodecTrainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
-        self.critics = {part: Critic().to(self.device) for part in _SEEN if part in recipe.parts}
+        self.critics = {part: Critic().to(self.device) for part in _SEEN}
         weights = [weight for critic in self.critics.values() for weight in critic.parameters()]
-        self.critic_optimizer = torch.optim.AdamW(weights or [torch.zeros(1)], recipe.critic_rate, (0.5, 0.98))
+        self.critic_optimizer = torch.optim.AdamW(weights, recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -231,6 +230,8 @@ class CodecTrainer:
         of_pixels = torch.autograd.grad(loss, decoded, retain_graph=True)[0].norm()
         total = loss.new_zeros(())
         for part, critic in self.critics.items():
+            if part not in self.recipe.parts:
+                continue
             boxes = getattr(batch, part)
             filmed, painted = (_SEEN[part](frames, boxes, batch.points) for frames in (batch.group, decoded.float()))
             with torch.autocast(self.device.type, torch.bfloat16):
@@ -352,7 +353,7 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
 def _moved_lids(batch: Batch) -> Tensor:
     """1 around eyes that have opened or shut by half since the reference, `[N, 4, 1, S, S]`."""
     inside = torch.zeros_like(batch.weight)
-    for n, k in (batch.expression[:, :4, _BLINK].abs() > 2.2).nonzero().tolist():
+    for n, k in (batch.expression[:, :4, BLINK].abs() > 2.2).nonzero().tolist():
         left, top, right, bottom = batch.eyes[n, k].int().clamp_min(0).tolist()
         inside[n, k, :, top:bottom, left:right] = 1
     return inside

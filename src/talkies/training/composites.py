@@ -33,7 +33,7 @@ Array = NDArray[Any]
 FACE_LENGTH = 31.0
 #: Around eyes, in distances from between them to the mouth.
 EYE_MARGIN = 0.32
-_BLINK, _SHUT = FACE_UNITS.index("eyeBlinkLeft"), 0.4
+_BLINK_UNIT, _SHUT = FACE_UNITS.index("eyeBlinkLeft"), 0.4
 _IS_KEPT = np.array([name in KEPT for name in EXPRESSION])
 
 
@@ -126,7 +126,7 @@ class Composer:
         """One composite; the generator decides everything."""
         track = self.tracks[int(rng.integers(len(self.tracks)))]
         labels, width = track.labels, track.frames.shape[2]
-        times = self._times(labels["face_units"][:, _BLINK] > _SHUT, rng)
+        times = self._times(labels["face_units"][:, _BLINK_UNIT] > _SHUT, rng)
         flip = bool(self.augment and rng.random() < 0.5)
         frame = self._framing(labels["points"][times[4]], rng)
         sway = self._sway(rng)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from talkies.domain.clip import FPS
 from talkies.domain.face_units import FACE_UNITS
 from talkies.evaluation.metric import Column, Metric
-from talkies.evaluation.metrics.efid import EFID_UNITS, face_units
+from talkies.evaluation.metrics.efid import UnitExpression
 from talkies.evaluation.sample import Observation
 
 SHUT = 0.35
@@ -25,7 +25,7 @@ def measure(seen: Observation) -> dict[str, float]:
     Raises:
         InputError: A face is not found.
     """
-    units: list[NDArray[np.float32]] = seen.remember("face units", lambda: face_units(seen))
+    units = [UnitExpression().coefficients(seen, k) for k in range(len(seen.sample.people))]
     counts = [count_blinks(each[:, _LIDS].mean(1)) for each in units]
     return {"blinks": float(np.mean(counts)) * 60 * FPS / seen.size[0]}
 
@@ -41,6 +41,6 @@ BLINKS = Metric(
     columns=(Column("blinks", "none", "per minute", "how often eyes shut, mean over people"),),
     needs="faces",
     measure=measure,
-    weights=EFID_UNITS.weights,
+    weights=UnitExpression.weights,
     source="Bentivoglio et al., Movement Disorders 12 (1997), for how often people blink",
 )
