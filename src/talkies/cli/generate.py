@@ -28,7 +28,8 @@ def generate(
         typer.Argument(help="Conversation file: YAML or JSON, or the authors' input JSON.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; its suffix is the format. A folder for png.")
+        Path | None,
+        typer.Option("--output", "--out", "-o", help="File to write; its suffix is the format. A folder for png."),
     ] = None,
     image: Annotated[Path | None, typer.Option(help="The picture.", rich_help_panel=_WHAT)] = None,
     speaker: Annotated[

@@ -11,7 +11,8 @@ import typer
 def people(
     image: Annotated[Path, typer.Argument(help="The picture.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to draw them; else beside the picture's name, here.")
+        Path | None,
+        typer.Option("--output", "--out", "-o", help="Where to draw them; else beside the picture's name, here."),
     ] = None,
 ) -> None:
     """Find the people of a picture and draw their numbered regions."""

@@ -192,8 +192,9 @@ def _runtime(
     need = model.model_size(activation_bytes_of(model, segments, size, people))
     planned = profile.plan(need, vram, machine.free_ram, str(device))
     changes: dict[str, Any] = {name: getattr(wanted, name) for name in _CHOICES if getattr(wanted, name) != "auto"}
-    changes |= {"attention": wanted.attention, "compile": wanted.compile}
-    return replace(planned, profile=replace(planned.profile, **changes))
+    if changes:
+        planned = profile.chosen(need, replace(planned.profile, **changes), vram, machine.free_ram)
+    return replace(planned, profile=replace(planned.profile, attention=wanted.attention, compile=wanted.compile))
 
 
 def parse_override(text: str) -> tuple[str, Any]:

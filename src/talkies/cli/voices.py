@@ -64,7 +64,7 @@ def voices(
     ] = None,
     say: Annotated[str | None, typer.Option(help="Speak this text into --output.")] = None,
     voice: Annotated[str | None, typer.Option(help="Voice that speaks --say.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Sound file for --say, wav.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "--out", "-o", help="Sound file for --say, wav.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="List every variant of espeak-ng.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -203,11 +203,11 @@ def plan(model_size: ModelSize, free_vram: int, free_ram: int, device: str = "cu
     if free_vram <= 0 or device.startswith("cpu"):
         return _plan_cpu(model_size, free_ram)
     room, host_room = _MARGIN * free_vram, _MARGIN * free_ram
-    candidates = [_estimate(model_size, device, *ways) for ways in _WAYS]
+    candidates = [estimate(model_size, RuntimeProfile(device, "bfloat16", *ways)) for ways in _WAYS]
     for found in candidates:
         if found.device_bytes <= room and found.host_bytes <= host_room:
-            header = f"{_gib(free_vram)} of {device} memory and {_gib(free_ram)} of main memory are free."
-            return replace(found, reasons=(header, *found.reasons))
+            why = (_free(free_vram, free_ram, device), _WHY[found.profile.offload])
+            return replace(found, reasons=(*why, *found.reasons))
     leanest = candidates[-1]
     raise InputError(
         f"The model does not fit: even the leanest way needs {_gib(leanest.device_bytes)} on {device} and "
@@ -225,55 +225,83 @@ _WAYS: tuple[tuple[Offload, Quantization], ...] = (
 )
 
 
-def _estimate(size: ModelSize, device: str, offload: Offload, quantization: Quantization) -> Plan:
-    per_weight = BYTES_PER_PARAMETER[quantization if quantization != "none" else "bfloat16"]
-    transformer, encoder, others = size.transformer * per_weight, size.text_encoder * 2, size.others * 2
+_WHY: dict[Offload, str] = {
+    "none": "All parts fit on the device.",
+    "model": "The parts do not fit side by side.",
+    "group": "The transformer does not fit as a whole.",
+}
+
+
+def estimate(size: ModelSize, profile: RuntimeProfile) -> Plan:
+    """What a profile needs, whoever chose it.
+
+    Args:
+        size: What must fit.
+        profile: How it is to run.
+    """
+    plain = BYTES_PER_PARAMETER[profile.dtype]
+    per_weight = plain if profile.quantization == "none" else BYTES_PER_PARAMETER[profile.quantization]
+    transformer, encoder, others = size.transformer * per_weight, size.text_encoder * plain, size.others * plain
+    everything = transformer + encoder + others
+    stored = {
+        "none": f"Weights are kept in {profile.dtype}.",
+        "fp8": "Large weights are kept in fp8 and cast up when used: half the memory, a small loss of detail.",
+        "int8": "Large weights are kept in int8: half the memory, a small loss of detail.",
+    }[profile.quantization]
+    if profile.device.startswith("cpu"):
+        needed = everything + size.activations
+        return Plan(profile, 0, needed, (stored, f"Estimated peak: {_gib(needed)} of main memory."))
     block = size.largest_block * per_weight
     outside_blocks = (size.transformer - size.blocks) * per_weight
-    everything = transformer + encoder + others
+    largest_text_layer = size.largest_text_layer * plain
     on_device = {
         "none": everything + size.activations,
         "model": max(transformer + size.activations, encoder, others),
         "group": others
-        + max(min(_GROUP_BLOCKS * block, transformer) + outside_blocks + size.activations, size.largest_text_layer * 2),
-    }[offload]
+        + max(min(_GROUP_BLOCKS * block, transformer) + outside_blocks + size.activations, largest_text_layer),
+    }[profile.offload]
     # Weights pass through main memory piece by piece where they stay on the device, and live there otherwise.
-    on_host = max(block, size.largest_text_layer * 2) if offload == "none" else everything
-    profile = RuntimeProfile(device=device, dtype="bfloat16", offload=offload, quantization=quantization)
+    on_host = max(block, largest_text_layer) if profile.offload == "none" else everything
     where = {
         "none": "All parts stay on the device.",
-        "model": "One part at a time is on the device: the parts do not fit side by side.",
-        "group": f"{_GROUP_BLOCKS} blocks at a time are on the device: the transformer does not fit as a whole.",
-    }[offload]
-    stored = {
-        "none": "Weights are kept in bfloat16.",
-        "fp8": "Large weights are kept in fp8 and cast up when used: half the memory, a small loss of detail.",
-        "int8": "Large weights are kept in int8: half the memory, a small loss of detail.",
-    }[quantization]
-    estimate = f"Estimated peak: {_gib(on_device)} on the device, {_gib(on_host)} of main memory."
-    return Plan(profile, on_device, on_host, (where, stored, estimate))
+        "model": "One part at a time is on the device.",
+        "group": f"{_GROUP_BLOCKS} blocks at a time are on the device.",
+    }[profile.offload]
+    peak = f"Estimated peak: {_gib(on_device)} on the device, {_gib(on_host)} of main memory."
+    return Plan(profile, on_device, on_host, (where, stored, peak))
+
+
+def chosen(size: ModelSize, profile: RuntimeProfile, free_vram: int, free_ram: int) -> Plan:
+    """The plan of a profile that somebody chose: it is followed even where the estimate exceeds what is free, which
+    the reasons say then."""
+    found = estimate(size, profile)
+    over = found.host_bytes > _MARGIN * free_ram or found.device_bytes > _MARGIN * free_vram > 0
+    warning = ("More than is safely free: chosen, so it is tried.",) if over else ()
+    return replace(found, reasons=(_free(free_vram, free_ram, profile.device), *found.reasons, *warning))
 
 
 def _plan_cpu(size: ModelSize, free_ram: int) -> Plan:
-    parameters = size.transformer + size.text_encoder + size.others
-    choices: tuple[tuple[Dtype, str], ...] = (
-        ("float32", "Weights are kept in float32, the fastest on most CPUs."),
-        ("bfloat16", "Weights are kept in bfloat16, because float32 does not fit."),
-    )
     needed = 0
+    choices: tuple[tuple[Dtype, str], ...] = (
+        ("float32", "That is the fastest on most CPUs."),
+        ("bfloat16", "Float32 does not fit."),
+    )
     for dtype, why in choices:
-        needed = parameters * BYTES_PER_PARAMETER[dtype] + size.activations
+        found = estimate(size, RuntimeProfile(device="cpu", dtype=dtype))
+        needed = found.host_bytes
         if needed <= _MARGIN * free_ram:
-            reasons = (
-                f"No accelerator; {_gib(free_ram)} of main memory are free.",
-                why,
-                f"Estimated peak: {_gib(needed)} of main memory.",
-            )
-            return Plan(RuntimeProfile(device="cpu", dtype=dtype), 0, needed, reasons)
+            kept, peak = found.reasons
+            return replace(found, reasons=(_free(0, free_ram, "cpu"), f"{kept} {why}", peak))
     raise InputError(
         f"The model does not fit: it needs {_gib(needed)} of main memory in bfloat16, {_gib(free_ram)} are free.",
         "Use a machine with a GPU, or a smaller model.",
     )
+
+
+def _free(free_vram: int, free_ram: int, device: str) -> str:
+    if device.startswith("cpu"):
+        return f"No accelerator; {_gib(free_ram)} of main memory are free."
+    return f"{_gib(free_vram)} of {device} memory and {_gib(free_ram)} of main memory are free."
 
 
 def _gib(size: float) -> str:
