@@ -78,10 +78,9 @@ def main() -> None:
     # Being told to stop is like Ctrl-C: what is half-written is removed on the way out.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        _complain("stopped.")
-        sys.exit(130)
+        code = 130
     except BrokenPipeError:  # `talkies ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -89,6 +88,9 @@ def main() -> None:
         if os.environ.get("TALKIES_DEBUG"):
             raise
         sys.exit(_explain(error))
+    if code == 130:  # typer makes this of Ctrl-C, without a word
+        _complain("stopped.")
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 from talkies.data.datasheet import datasheet
@@ -19,6 +17,7 @@ from talkies.domain.manifest import FORMAT, VERSION
 from talkies.media.shards import claim, write_checksums
 from talkies.media.staging import staged
 from talkies.media.video_source import SUFFIXES, VideoSource
+from talkies.runtime.workers import worker_processes
 
 #: What follows a set's name in the names of its parts: fingerprint and number.
 _PARTS = f"-{'?' * 16}-????"
@@ -141,16 +140,16 @@ class Workers:
                 yield prepare_part(job, helpers)
             return
         left: list[PartJob] = []
-        with _pool(self._count) as pool:
-            futures = {pool.submit(prepare_part, job, helpers): job for job in jobs}
+        with worker_processes(self._count) as submit:
+            futures = {submit(prepare_part, job, helpers): job for job in jobs}
             for future in as_completed(futures):
                 if isinstance(future.exception(), BrokenProcessPool):
                     left.append(futures[future])
                 else:
                     yield future.result()
         for job in left:
-            with _pool(1) as pool:
-                yield _result(pool.submit(prepare_part, job, helpers), job)
+            with worker_processes(1) as submit:
+                yield _result(submit(prepare_part, job, helpers), job)
 
 
 def _result(future: Future[list[Row]], job: PartJob) -> list[Row]:
@@ -158,13 +157,3 @@ def _result(future: Future[list[Row]], job: PartJob) -> list[Row]:
         return future.result()
     except BrokenProcessPool:
         return [Row(video=job.video.name, part=job.number, start=job.start, result="process died")]
-
-
-def _pool(count: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=single_thread)
-
-
-def single_thread() -> None:
-    """One thread per worker process, whatever the libraries would like."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"

@@ -8,17 +8,17 @@ last, so an interrupted run goes on where it stopped. Every track is a function 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from talkies.domain.errors import InputError
+from talkies.media.staging import staged
+from talkies.runtime.workers import worker_processes
 from talkies.stage.assets import AssetPack
 from talkies.stage.camera import Camera
 from talkies.stage.clips import person_words
@@ -116,9 +116,9 @@ def film(
     """
     _check_folder(folder, settings)
     done = filmed = 0
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
+    with worker_processes(workers) as submit:
         seeds = map(stand_in, range(first, first + people))
-        jobs = [pool.submit(film_person, folder, seed, takes, settings) for seed in seeds]
+        jobs = [submit(film_person, folder, seed, takes, settings) for seed in seeds]
         for job in as_completed(jobs):
             filmed += job.result()
             done += 1
@@ -232,13 +232,10 @@ def _write(
         "phone_times": np.array([(phone.start, phone.end) for phone in track.phones], np.float32).reshape(-1, 2),
         "meta": np.array(meta),
     }
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("wb") as file:
-        np.save(file, frames)
-    scratch.replace(path)
-    with scratch.open("wb") as file:
-        np.savez(file, **labels)  # type: ignore[arg-type]
-    scratch.replace(path.with_suffix(".npz"))
+    with staged(path) as scratch:
+        np.save(scratch, frames)
+    with staged(path.with_suffix(".npz")) as scratch:
+        np.savez(scratch, **labels)  # type: ignore[arg-type]
 
 
 def _check_folder(folder: Path, settings: FootageSettings) -> None:
@@ -254,15 +251,5 @@ def _check_folder(folder: Path, settings: FootageSettings) -> None:
                 "Choose another folder or the same settings.",
             )
         return
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    scratch.replace(path)
-
-
-def single_thread() -> None:
-    """One thread per worker process, whatever the libraries would like."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
-    import cv2
-
-    cv2.setNumThreads(1)
+    with staged(path) as scratch:
+        scratch.write_text(json.dumps(wanted, indent=1), encoding="utf-8")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from talkies.domain.manifest import FORMAT, VERSION
 from talkies.media.resampling import SAMPLING_RATE
 from talkies.media.shards import claim, clip_members, write_checksums, write_shard
 from talkies.media.staging import staged
+from talkies.runtime.workers import worker_processes
 from talkies.stage.assets import AssetPack
 from talkies.stage.clips import SETS, Clip, SetSpec, make_clip, plan_clip, truth_arrays
 from talkies.stage.figure import Figure
-from talkies.stage.footage import single_thread
 from talkies.stage.identity import Identity
 from talkies.stage.motion import FPS
 
@@ -88,8 +87,8 @@ def write_set(
     jobs = [ShardJob(folder, set_name, k, count, assets, texture, speech_cache, size) for k in range(total)]
     missing = [job for job in jobs if not job.path.exists()]
     done = total - len(missing)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
-        for future in as_completed([pool.submit(make_shard, job) for job in missing]):
+    with worker_processes(workers) as submit:
+        for future in as_completed([submit(make_shard, job) for job in missing]):
             future.result()
             done += 1
             yield done, total

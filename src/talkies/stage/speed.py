@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 
+from talkies.runtime.workers import worker_processes
 from talkies.stage.background import Background
 from talkies.stage.figure import Figure
-from talkies.stage.footage import single_thread
 from talkies.stage.identity import Identity
 from talkies.stage.light import SETUPS
 from talkies.stage.renderer import Actor
@@ -49,6 +47,6 @@ def frames_per_second(people: int, height: int, width: int, assets: str, seed: i
 
 def together(workers: int, people: int, height: int, width: int, assets: str) -> list[tuple[float, float, float]]:
     """`frames_per_second` of several processes at the same time, all drawing the same scene."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_thread) as pool:
-        jobs = [pool.submit(frames_per_second, people, height, width, assets) for _ in range(workers)]
+    with worker_processes(workers) as submit:
+        jobs = [submit(frames_per_second, people, height, width, assets) for _ in range(workers)]
         return [job.result() for job in jobs]
