@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import UMT5EncoderModel
 
-from talkies.domain.expression import EXPRESSION
+from talkies.domain.expression import BLINK, EXPRESSION, EYES_SHUT
 from talkies.domain.face_units import FACE_UNITS
 from talkies.domain.performer import Performer
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
@@ -160,6 +160,27 @@ def test_parts_that_do_not_learn_stay_as_they_are(recipe: CodecRecipe, codec: Pa
         pairs = zip(getattr(before, name).parameters(), part.parameters(), strict=True)
         changed = any(not torch.equal(a, b) for a, b in pairs)
         assert changed == (name == "eyes")
+
+
+def test_paint_over_eyes_has_a_price_and_is_left_out_now_and_then(
+    recipe: CodecRecipe, codec: Path, tmp_path: Path
+) -> None:
+    update = {"start": codec, "output": tmp_path / "run", "parts": ("eyes",), "minutes": 0.0, "uncovered": 1.0}
+
+    def losses(**more: float) -> tuple[CodecTrainer, torch.Tensor]:
+        trainer = CodecTrainer(recipe.model_copy(update=update | more), lambda _text: None)
+        torch.manual_seed(0)
+        batch = next(trainer._batches()).to(trainer.device)
+        batch.faces[:, :, BLINK] = EYES_SHUT * batch.faces[:, :, EXPRESSIONS + 1]
+        return trainer, trainer._loss(batch)
+
+    free, loss = losses()
+    dear, dearer = losses(cover_price=1.0)
+    (covered,) = dear._covered
+    assert dearer > loss and covered.amin() >= 0 and covered.amax() <= 1
+    loss.backward()
+    gradient = free.model.painter.eyes.out.weight.grad
+    assert gradient[:2].any() and not gradient[2:].any(), "nothing is painted, so nothing is learnt of painting"
 
 
 def test_blinks_are_shown_as_often_as_asked_and_not_as_references(folder: Path) -> None:

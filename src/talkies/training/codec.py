@@ -24,11 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import Module
 
 from talkies.domain.errors import InputError
-from talkies.domain.expression import BLINK
+from talkies.domain.expression import BLINK, EYES_SHUT
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.motion_latents import CELL, FLOW_CHANNELS, FLOW_UNIT, MOTION_CHANNELS, PLACES
+from talkies.models.motion_latents import CELL, FLOW_CHANNELS, FLOW_UNIT, FRAMES, MOTION_CHANNELS, PLACES
 from talkies.training.composite_batches import Batch, CompositeBatches, collate
 from talkies.training.composites import Composer, Track, find_tracks
 from talkies.training.critic import Critic, critic_loss, eyes, mouths, painter_loss
@@ -69,6 +70,8 @@ class CodecRecipe(BaseModel):
     face_weight: float = 2.0
     eye_weight: float = 6.0
     blinks: float = Field(0.2, description="Share of draws in which eyes are shut in a frame.")
+    uncovered: float = Field(0.0, description="Share of draws in which eyes are moved alone, without paint over them.")
+    cover_price: float = Field(0.0, description="Error that a pixel of paint over a blinking eye must save.")
     reader_weight: float = Field(0.02, description="Of the squared error of what is read of the reference's face.")
     start: Path | None = Field(None, description="A frozen codec to go on from: its basis is kept, so latents are too.")
     face_draws: int = Field(1200, description="Composites from which the flow fields of faces are fitted.")
@@ -155,6 +158,8 @@ class CodecTrainer:
         weights = [weight for critic in self.critics.values() for weight in critic.parameters()]
         self.critic_optimizer = torch.optim.AdamW(weights, recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
+        self._covered: list[Tensor] = []
+        self.model.painter.eyes.register_forward_hook(self._uncover_eyes)
         self._resume()
 
     def run(self) -> None:
@@ -213,6 +218,7 @@ class CodecTrainer:
             face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
         truth = batch.expression[:, 4]
+        self._covered.clear()
         with torch.autocast(self.device.type, torch.bfloat16):
             seen = self.model.read_reference(batch.reference, batch.points, *z.shape[-2:])[:, 0]
             told = torch.where(torch.rand(len(truth), 1, device=z.device) < recipe.told_truth, truth, seen.detach())
@@ -220,9 +226,24 @@ class CodecTrainer:
             decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
         misread = (seen - truth).square().mean()
         loss = reconstruction_loss(decoded, batch) + recipe.reader_weight * misread
+        if recipe.cover_price:
+            covered = torch.stack([part.sum() for part in self._covered]).sum()
+            loss = loss + recipe.cover_price * recipe.eye_weight * covered / batch.weight.sum()
         if self.seconds < (recipe.minutes - recipe.critic_minutes) * 60:
             return loss
         return loss + self._criticism(decoded, batch, loss)
+
+    def _uncover_eyes(
+        self, eyes: Module, told: tuple[Tensor, ...], drawn: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Paint over shut eyes looks like skin on the stage's people only; lids that are moved keep the lashes and the
+        skin of whoever it is. So paint has a price, and now and then there is none."""
+        flow, paint = drawn
+        if not torch.is_grad_enabled():
+            return drawn
+        self._covered.append(paint[:, 3] * told[3][:, BLINK, None, None].float().abs().clamp(max=EYES_SHUT) / EYES_SHUT)
+        kept = torch.rand(len(paint) // FRAMES, 1, 1, 1, device=paint.device) >= self.recipe.uncovered
+        return flow, paint * kept.repeat_interleave(FRAMES, 0)
 
     def _criticism(self, decoded: Tensor, batch: Batch, loss: Tensor) -> Tensor:
         """Teaches the critics, then asks them; the gradient of each on the picture is brought to a share of the
