@@ -226,7 +226,7 @@ _WAYS: tuple[tuple[Offload, Quantization], ...] = (
 
 
 _WHY: dict[Offload, str] = {
-    "none": "All parts fit on the device.",
+    "none": "Everything fits.",
     "model": "The parts do not fit side by side.",
     "group": "The transformer does not fit as a whole.",
 }

@@ -66,8 +66,8 @@ class _Ended(BaseException):
 
 def _interruptible(job: Callable[[], R]) -> R:
     """The job; once told to end the process ends, after the job has tidied up: the pool would begin the next one."""
-    _busy.set()
     try:
+        _busy.set()
         return job()
     except _Ended:
         os._exit(1)

@@ -234,14 +234,15 @@ class CodecTrainer:
         return loss + self._criticism(decoded, batch, loss)
 
     def _uncover_eyes(
-        self, eyes: Module, told: tuple[Tensor, ...], drawn: tuple[Tensor, Tensor]
+        self, eyes: Module, given: tuple[Tensor, ...], drawn: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Paint over shut eyes looks like skin on the stage's people only; lids that are moved keep the lashes and the
         skin of whoever it is. So paint has a price, and now and then there is none."""
         flow, paint = drawn
         if not torch.is_grad_enabled():
             return drawn
-        self._covered.append(paint[:, 3] * told[3][:, BLINK, None, None].float().abs().clamp(max=EYES_SHUT) / EYES_SHUT)
+        shut = given[3][:, BLINK, None, None].float().abs().clamp(max=EYES_SHUT) / EYES_SHUT
+        self._covered.append(paint[:, 3] * shut)
         kept = torch.rand(len(paint) // FRAMES, 1, 1, 1, device=paint.device) >= self.recipe.uncovered
         return flow, paint * kept.repeat_interleave(FRAMES, 0)
 
