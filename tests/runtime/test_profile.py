@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from talkies.domain.errors import InputError
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.runtime.machine import detect_machine
-from talkies.runtime.profile import CacheSettings, ModelSize, RuntimeProfile, activation_bytes, chosen, estimate, plan
+from talkies.runtime.profile import (
+    CacheSettings,
+    ModelSize,
+    RuntimeProfile,
+    activation_bytes,
+    estimate,
+    plan,
+    plan_as_chosen,
+)
 
 GIB = 2**30
 
@@ -55,11 +63,11 @@ def test_common_cards(size_14b: ModelSize, vram: int, ram: int, offload: str, qu
 
 def test_what_somebody_chose_is_estimated_as_chosen(size_14b: ModelSize) -> None:
     wide = RuntimeProfile("cuda", "float32", "model")
-    told = chosen(size_14b, wide, 24 * GIB, 128 * GIB)
+    told = plan_as_chosen(size_14b, wide, 24 * GIB, 128 * GIB)
     assert told.profile == wide
     assert told.device_bytes == size_14b.transformer * 4 + size_14b.activations
     assert "kept in float32" in str(told) and "More than is safely free" in str(told)
-    assert "More than" not in str(chosen(size_14b, RuntimeProfile("cuda", "bfloat16"), 200 * GIB, 128 * GIB))
+    assert "More than" not in str(plan_as_chosen(size_14b, RuntimeProfile("cuda", "bfloat16"), 200 * GIB, 128 * GIB))
     half, whole = (estimate(size_14b, RuntimeProfile("cpu", dtype)) for dtype in ("float16", "float32"))
     assert whole.host_bytes - size_14b.activations == 2 * (half.host_bytes - size_14b.activations)
 

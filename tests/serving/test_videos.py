@@ -149,7 +149,7 @@ def test_a_listener_reacts_without_words(client: TestClient) -> None:
         ({"seconds": "nan"}, "invalid_value", "seconds"),
         ({"fps": "1e9"}, "invalid_value", "fps"),
         ({"seed": str(2**63)}, "invalid_value", "seed"),
-        ({"path": "/tmp/x"}, "invalid_value", "path"),  # noqa: S108
+        ({"path": "../x"}, "invalid_value", "path"),
         ({"prompt": "x" * 5_000}, "invalid_value", "prompt"),
     ],
 )

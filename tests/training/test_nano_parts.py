@@ -176,8 +176,7 @@ def test_paint_over_eyes_has_a_price_and_is_left_out_now_and_then(
 
     free, loss = losses()
     dear, dearer = losses(cover_price=1.0)
-    (covered,) = dear._covered
-    assert dearer > loss and covered.amin() >= 0 and covered.amax() <= 1
+    assert dearer > loss and dear._covered > 0
     loss.backward()
     gradient = free.model.painter.eyes.out.weight.grad
     assert gradient[:2].any() and not gradient[2:].any(), "nothing is painted, so nothing is learnt of painting"

@@ -174,7 +174,7 @@ def _run(
         record = render(scene, model, planned, prompt, consent, options, report)
     except KeyboardInterrupt:
         report.say(f"Stopped; {options.output.name} was not written. {more if kept.is_dir() else ''}".rstrip())
-        sys.exit(130)
+        sys.exit(130)  # not typer's way out: `main` would say once more that it stopped
     except TalkiesError as error:
         if error.exit_code != 2 and kept.is_dir():
             report.note(more)

@@ -193,7 +193,7 @@ def _runtime(
     planned = profile.plan(need, vram, machine.free_ram, str(device))
     changes: dict[str, Any] = {name: getattr(wanted, name) for name in _CHOICES if getattr(wanted, name) != "auto"}
     if changes:
-        planned = profile.chosen(need, replace(planned.profile, **changes), vram, machine.free_ram)
+        planned = profile.plan_as_chosen(need, replace(planned.profile, **changes), vram, machine.free_ram)
     return replace(planned, profile=replace(planned.profile, attention=wanted.attention, compile=wanted.compile))
 
 

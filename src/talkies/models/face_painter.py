@@ -7,9 +7,9 @@ nearly the same picture for everybody. Three steps:
 2. a **basis** of flow fields, one for every expression, its square, and the coarse flow at nine places (a head that
    turns is not flat), moves the skin from there to what it should do: a linear fit to the exact motion of the stage's
    faces, so that it is right before anything is trained;
-3. two **networks**, one around the mouth and one around the eyes, see both and draw what no flow can bring, the inside
-   of the mouth and shut lids above all, and mend the flow; their last parts work twice as finely, where teeth, lips and
-   lashes have edges.
+3. two **networks**, one around the mouth and one around the eyes, see both, mend the flow (lids fall by it) and draw
+   what no flow can bring, the inside of the mouth above all; their last parts work twice as finely, where teeth, lips
+   and lashes have edges.
 
 Lengths and places are told in units of the square, of which it is 96 wide; its pixels are `DETAIL` times as many.
 Nothing in it depends on how large the face is in the picture or where. Related work: the aligned squares are as old as

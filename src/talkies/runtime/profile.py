@@ -223,8 +223,6 @@ _WAYS: tuple[tuple[Offload, Quantization], ...] = (
     ("group", "none"),
     ("group", "fp8"),
 )
-
-
 _WHY: dict[Offload, str] = {
     "none": "Everything fits.",
     "model": "The parts do not fit side by side.",
@@ -271,7 +269,7 @@ def estimate(size: ModelSize, profile: RuntimeProfile) -> Plan:
     return Plan(profile, on_device, on_host, (where, stored, peak))
 
 
-def chosen(size: ModelSize, profile: RuntimeProfile, free_vram: int, free_ram: int) -> Plan:
+def plan_as_chosen(size: ModelSize, profile: RuntimeProfile, free_vram: int, free_ram: int) -> Plan:
     """The plan of a profile that somebody chose: it is followed even where the estimate exceeds what is free, which
     the reasons say then."""
     found = estimate(size, profile)

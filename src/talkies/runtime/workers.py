@@ -20,8 +20,8 @@ _PATIENCE = 10.0  # seconds in which a worker that was told to end removes what 
 _busy = Event()  # this process, a worker, is doing a job
 
 
-class Workers(Protocol):
-    """Takes work."""
+class Submit(Protocol):
+    """Takes work for other processes."""
 
     def __call__(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queues a call; function, arguments and result travel between processes."""
@@ -29,7 +29,7 @@ class Workers(Protocol):
 
 
 @contextmanager
-def worker_processes(count: int) -> Iterator[Workers]:
+def worker_processes(count: int) -> Iterator[Submit]:
     """Processes of one thread each.
 
     Left as usual, all that was queued is done first. Left by an exception, nothing more is begun, and what is being

@@ -158,8 +158,9 @@ class CodecTrainer:
         weights = [weight for critic in self.critics.values() for weight in critic.parameters()]
         self.critic_optimizer = torch.optim.AdamW(weights, recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
-        self._covered: list[Tensor] = []
-        self.model.painter.eyes.register_forward_hook(self._uncover_eyes)
+        self._covered = torch.zeros((), device=self.device)  # pixels of paint over shut eyes in this step
+        if "eyes" in recipe.parts:
+            self.model.painter.eyes.register_forward_hook(self._uncover_eyes)
         self._resume()
 
     def run(self) -> None:
@@ -218,17 +219,14 @@ class CodecTrainer:
             face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
         truth = batch.expression[:, 4]
-        self._covered.clear()
         with torch.autocast(self.device.type, torch.bfloat16):
             seen = self.model.read_reference(batch.reference, batch.points, *z.shape[-2:])[:, 0]
             told = torch.where(torch.rand(len(truth), 1, device=z.device) < recipe.told_truth, truth, seen.detach())
             z = torch.cat([flow, face, rest], 1)
             decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
         misread = (seen - truth).square().mean()
-        loss = reconstruction_loss(decoded, batch) + recipe.reader_weight * misread
-        if recipe.cover_price:
-            covered = torch.stack([part.sum() for part in self._covered]).sum()
-            loss = loss + recipe.cover_price * recipe.eye_weight * covered / batch.weight.sum()
+        price = recipe.cover_price * recipe.eye_weight * self._covered / batch.weight.sum()
+        loss = reconstruction_loss(decoded, batch) + recipe.reader_weight * misread + price
         if self.seconds < (recipe.minutes - recipe.critic_minutes) * 60:
             return loss
         return loss + self._criticism(decoded, batch, loss)
@@ -239,10 +237,8 @@ class CodecTrainer:
         """Paint over shut eyes looks like skin on the stage's people only; lids that are moved keep the lashes and the
         skin of whoever it is. So paint has a price, and now and then there is none."""
         flow, paint = drawn
-        if not torch.is_grad_enabled():
-            return drawn
         shut = given[3][:, BLINK, None, None].float().abs().clamp(max=EYES_SHUT) / EYES_SHUT
-        self._covered.append(paint[:, 3] * shut)
+        self._covered = (paint[:, 3] * shut).sum()
         kept = torch.rand(len(paint) // FRAMES, 1, 1, 1, device=paint.device) >= self.recipe.uncovered
         return flow, paint * kept.repeat_interleave(FRAMES, 0)
 
