@@ -162,10 +162,11 @@ def test_parts_that_do_not_learn_stay_as_they_are(recipe: CodecRecipe, codec: Pa
         assert changed == (name == "eyes")
 
 
-def test_paint_over_eyes_has_a_price_and_is_left_out_now_and_then(
-    recipe: CodecRecipe, codec: Path, tmp_path: Path
+@pytest.mark.parametrize("part", ["mouth", "eyes"])
+def test_paint_has_a_price_and_is_left_out_now_and_then(
+    part: str, recipe: CodecRecipe, codec: Path, tmp_path: Path
 ) -> None:
-    update = {"start": codec, "output": tmp_path / "run", "parts": ("eyes",), "minutes": 0.0, "uncovered": 1.0}
+    update = {"start": codec, "output": tmp_path / "run", "parts": (part,), "minutes": 0.0, "uncovered": 1.0}
 
     def losses(**more: float) -> tuple[CodecTrainer, torch.Tensor]:
         trainer = CodecTrainer(recipe.model_copy(update=update | more), lambda _text: None)
@@ -176,9 +177,9 @@ def test_paint_over_eyes_has_a_price_and_is_left_out_now_and_then(
 
     free, loss = losses()
     dear, dearer = losses(cover_price=1.0)
-    assert dearer > loss and dear._covered > 0
+    assert dearer > loss and dear._covered[part] > 0
     loss.backward()
-    gradient = free.model.painter.eyes.out.weight.grad
+    gradient = getattr(free.model.painter, part).out.weight.grad
     assert gradient[:2].any() and not gradient[2:].any(), "nothing is painted, so nothing is learnt of painting"
 
 

@@ -45,6 +45,7 @@ from talkies.models.face_painter import (
     transform,
     turn,
 )
+from talkies.models.layers import Layers, in_layers
 from talkies.models.motion_latents import (
     CELL,
     EXPRESSIONS,
@@ -66,10 +67,9 @@ from talkies.models.optical_flow import (
     resized,
     resized_flow,
     warp,
-    warp_sharply,
-    with_half_pixels,
 )
 
+_MISSED_BELOW = 0.7  # a face of which a matte has less than this is missing in it
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
 
@@ -226,7 +226,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         reference: Tensor,
         points: Tensor | None = None,
         seen: Tensor | None = None,
-        halves: Tensor | None = None,
+        layers: Layers | None = None,
         blinks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four frames of every latent frame.
@@ -237,7 +237,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             points: Landmarks of the reference's faces, `[N, n, 5, 2]` in pixels: two eyes, nose, two corners of the
                 mouth; rows of zeros are no face. Without them faces are moved, but do nothing.
             seen: What those faces do, `[N, n, 8]`, as of `read_reference`, which is called without it.
-            halves: `with_half_pixels` of the reference, which is called without it.
+            layers: The reference `in_layers`; without them all of it moves.
             blinks: How far those faces' eyes shut in every frame, `[N, n, 4]` in [0, 1]; without it as the latents say.
 
         Returns:
@@ -246,8 +246,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         (H, W), (h, w) = reference.shape[-2:], z.shape[-2:]
         reference = reference.float()
         drawn = resized(reference, h * CELL * DETAIL, w * CELL * DETAIL)  # faces are drawn at this size
-        layers = [resized(part, *drawn.shape[-2:]) for part in (coarse_flow(z), self.components(z))]
-        flow, left = (part.flatten(0, 1) for part in layers)  # the flow still in pixels of the latents' size
+        parts = [resized(part, *drawn.shape[-2:]) for part in (coarse_flow(z), self.components(z))]
+        flow, left = (part.flatten(0, 1) for part in parts)  # the flow still in pixels of the latents' size
         paint = flow.new_zeros(len(flow), 4, *drawn.shape[-2:])
         if points is not None:
             if seen is None:
@@ -261,8 +261,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         if torch.is_grad_enabled():  # training is in a hurry
             frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
         else:
-            halves = with_half_pixels(reference) if halves is None else halves
-            frames = warp_sharply(halves, flow.unflatten(0, (-1, FRAMES))).flatten(0, 1)
+            layers = in_layers(reference, None) if layers is None else layers
+            frames = layers.moved(flow.unflatten(0, (-1, FRAMES))).flatten(0, 1)
         frames = (frames + left) * (1 - paint[:, 3:]) + paint[:, :3]
         return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
 
@@ -377,6 +377,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         reference: Tensor,
         points: Tensor | None = None,
         blinks: Tensor | None = None,
+        matte: Tensor | None = None,
         return_dict: bool = True,
     ) -> DecodedFrames | tuple[Tensor]:
         """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
@@ -388,6 +389,9 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             points: Landmarks of its faces, as of `decode_groups` (`talkies.media.face_places`).
             blinks: How far their eyes shut in every frame of the film, `[B, n, 4(T-1)+1]` in [0, 1]; without it as the
                 latents say.
+            matte: How much of every pixel of the reference is people, `[B, 1, H, W]` in [0, 1]
+                (`talkies.media.people_matte`): they move before a ground that stays. Without it the picture is moved as
+                one sheet, which a camera that moves needs.
 
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
@@ -404,12 +408,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         )
         frames, flows = [], []
         seen = None if points is None else self.read_reference(reference, points, *z.shape[-2:])
-        halves = with_half_pixels(reference.float())
+        layers = in_layers(reference.float(), self._with_faces(matte, points))
         shut = None if blinks is None else in_groups(blinks[..., None, None])[:, :, :, :, 0, 0].permute(0, 3, 1, 2)
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
             drawn, _ = self.decode_groups(
-                z[:, :, k], reference, points, seen, halves, None if shut is None else shut[:, :, k]
+                z[:, :, k], reference, points, seen, layers, None if shut is None else shut[:, :, k]
             )
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
@@ -418,6 +422,20 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         if not return_dict:
             return (sample,)
         return DecodedFrames(sample=sample, flow=torch.cat(flows, 2))
+
+    @staticmethod
+    def _with_faces(matte: Tensor | None, points: Tensor | None) -> Tensor | None:
+        """A matte in which no face is missing: what is not part of it cannot speak."""
+        if matte is None or points is None:
+            return matte
+        x, y = grid(matte.shape[-2], matte.shape[-1], matte)
+        for k in range(points.shape[1]):
+            frames, known = _faces_or_none(points[:, k].float())
+            face = oval(transform(frames, x, y)) * known[:, None, None, None]
+            share = (matte * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp_min(1e-6)
+            missed = (share < _MISSED_BELOW)[:, None, None, None]
+            matte = torch.where(missed, torch.maximum(matte, face), matte)
+        return matte
 
     def _cells(self, H: int, W: int) -> tuple[int, int]:
         if H % CELL or W % CELL:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -70,8 +71,10 @@ class CodecRecipe(BaseModel):
     face_weight: float = 2.0
     eye_weight: float = 6.0
     blinks: float = Field(0.2, description="Share of draws in which eyes are shut in a frame.")
-    uncovered: float = Field(0.0, description="Share of draws in which eyes are moved alone, without paint over them.")
-    cover_price: float = Field(0.0, description="Error that a pixel of paint over a blinking eye must save.")
+    uncovered: float = Field(0.0, description="Share of draws in which faces are moved alone, without paint over them.")
+    cover_price: float = Field(
+        0.0, description="Error that a pixel of paint, over an eye that shuts or at the mouth, must save."
+    )
     reader_weight: float = Field(0.02, description="Of the squared error of what is read of the reference's face.")
     start: Path | None = Field(None, description="A frozen codec to go on from: its basis is kept, so latents are too.")
     face_draws: int = Field(1200, description="Composites from which the flow fields of faces are fitted.")
@@ -158,9 +161,9 @@ class CodecTrainer:
         weights = [weight for critic in self.critics.values() for weight in critic.parameters()]
         self.critic_optimizer = torch.optim.AdamW(weights, recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
-        self._covered = torch.zeros((), device=self.device)  # pixels of paint over shut eyes in this step
-        if "eyes" in recipe.parts:
-            self.model.painter.eyes.register_forward_hook(self._uncover_eyes)
+        self._covered: dict[str, Tensor] = {}  # pixels of paint in this step, by part
+        for part in set(_SEEN) & set(recipe.parts):
+            getattr(self.model.painter, part).register_forward_hook(partial(self._uncover, part))
         self._resume()
 
     def run(self) -> None:
@@ -225,20 +228,24 @@ class CodecTrainer:
             z = torch.cat([flow, face, rest], 1)
             decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
         misread = (seen - truth).square().mean()
-        price = recipe.cover_price * recipe.eye_weight * self._covered / batch.weight.sum()
+        counted = {"mouth": recipe.mouth_weight, "eyes": recipe.eye_weight}
+        covered = torch.stack([self._covered[part] * counted[part] for part in self._covered] or [misread * 0]).sum()
+        price = recipe.cover_price * covered / batch.weight.sum()
         loss = reconstruction_loss(decoded, batch) + recipe.reader_weight * misread + price
         if self.seconds < (recipe.minutes - recipe.critic_minutes) * 60:
             return loss
         return loss + self._criticism(decoded, batch, loss)
 
-    def _uncover_eyes(
-        self, eyes: Module, given: tuple[Tensor, ...], drawn: tuple[Tensor, Tensor]
+    def _uncover(
+        self, part: str, painter: Module, given: tuple[Tensor, ...], drawn: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Paint over shut eyes looks like skin on the stage's people only; lids that are moved keep the lashes and the
-        skin of whoever it is. So paint has a price, and now and then there is none."""
+        """Paint looks like skin on the stage's people only, and is softer than skin; what is moved keeps lips, lashes
+        and skin of whoever it is. So paint has a price, and now and then there is none."""
         flow, paint = drawn
-        shut = given[3][:, BLINK, None, None].float().abs().clamp(max=EYES_SHUT) / EYES_SHUT
-        self._covered = (paint[:, 3] * shut).sum()
+        told = given[3].float()
+        shut = told[:, BLINK].abs().clamp(max=EYES_SHUT) / EYES_SHUT
+        counted = shut if part == "eyes" else torch.ones_like(shut)
+        self._covered[part] = (paint[:, 3] * counted[:, None, None]).sum()
         kept = torch.rand(len(paint) // FRAMES, 1, 1, 1, device=paint.device) >= self.recipe.uncovered
         return flow, paint * kept.repeat_interleave(FRAMES, 0)
 
@@ -297,9 +304,9 @@ class CodecTrainer:
         state |= {f"optimizer.{k}": v.contiguous() for k, v in optimizer.items()}
         for part, critic in self.critics.items():
             state |= {f"critic.{part}.{k}": v.contiguous() for k, v in critic.state_dict().items()}
-        partial = recipe.output / "state.safetensors.part"
-        save_file(state, partial, {"step": str(self.step), "seconds": str(self.seconds)})
-        partial.rename(recipe.output / "state.safetensors")
+        unfinished = recipe.output / "state.safetensors.part"
+        save_file(state, unfinished, {"step": str(self.step), "seconds": str(self.seconds)})
+        unfinished.rename(recipe.output / "state.safetensors")
 
     def _begin(self) -> None:
         """The latents' basis and the faces' flow fields: computed, or those of an earlier codec where they fit. A run
