@@ -25,7 +25,7 @@ def drawn(seed: int, height: int, width: int) -> tuple[Tensor, Tensor]:
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 40))
 def test_what_does_not_move_is_the_picture_whatever_the_matte(seed: int, height: int, width: int) -> None:
     picture, matte = drawn(seed, height, width)
-    still = in_layers(picture, matte).moved(torch.zeros(2, 3, 2, height, width))
+    still = in_layers(picture, matte).moved(torch.zeros(2, 3, 2, height, width))[0]
     assert torch.allclose(still, picture[:, None].expand_as(still), atol=1e-4)
 
 
@@ -35,8 +35,9 @@ def test_without_a_matte_all_moves_and_where_all_is_people_too(seed: int, right:
     picture, matte = drawn(seed, 24, 31)
     flow = torch.tensor([right, down]).view(1, 1, 2, 1, 1).expand(2, 2, 2, 24, 31)
     moved = warp_sharply(with_half_pixels(picture), flow)
-    assert torch.equal(in_layers(picture, None).moved(flow), moved)
-    assert torch.allclose(in_layers(picture, torch.ones_like(matte)).moved(flow), moved, atol=1e-4)
+    for layers in (in_layers(picture, None), in_layers(picture, torch.ones_like(matte))):
+        frames, share = layers.moved(flow)
+        assert torch.allclose(frames, moved, atol=1e-4) and torch.allclose(share, torch.ones_like(share), atol=1e-4)
 
 
 def test_ground_behind_somebody_who_moves_stays_and_what_they_hid_is_like_what_is_beside() -> None:
@@ -44,7 +45,7 @@ def test_ground_behind_somebody_who_moves_stays_and_what_they_hid_is_like_what_i
     matte = torch.zeros(1, 1, 60, 80)
     matte[..., 20:40, 30:50] = 1
     picture = torch.where(matte > 0, torch.tensor([0.9, -0.9, 0.1]).view(1, 3, 1, 1), stripes)
-    moved = in_layers(picture, matte).moved(torch.full((1, 1, 2, 60, 80), -4.0))[0, 0]  # down and to the right
+    moved = in_layers(picture, matte).moved(torch.full((1, 1, 2, 60, 80), -4.0))[0][0, 0]  # down and to the right
     away = torch.ones(60, 80, dtype=torch.bool)
     away[17:48, 27:58] = False
     assert torch.allclose(moved[:, away], picture[0][:, away], atol=1e-4)
@@ -75,9 +76,11 @@ def test_the_codec_moves_people_before_a_still_ground_and_a_face_that_the_matte_
     picture = torch.rand(1, 3, 6 * CELL, 7 * CELL, generator=generator) * 2 - 1
     z = torch.zeros(1, MOTION_CHANNELS + 2, 2, 6, 7)
     z[:, :FLOW_CHANNELS, 1] = 3 / FLOW_UNIT
+    z[:, MOTION_CHANNELS:] = 1
+    model.basis.data.normal_(0, 0.1, generator=generator)
     matte = torch.zeros(1, 1, *picture.shape[-2:])
     assert torch.allclose(model.decode(z, picture, matte=matte).sample[0, :, 3], picture[0], atol=1e-4)
     assert not torch.allclose(model.decode(z, picture).sample[0, :, 3], picture[0], atol=0.1)
     face = torch.tensor([[40.0, 30.0], [70.0, 32.0], [55.0, 45.0], [45.0, 62.0], [66.0, 63.0]])[None, None]
     moved = model.decode(z, picture, face, matte=matte).sample[0, :, 3] - picture[0]
-    assert moved[:, 40:56, 48:64].abs().max() > 0.5 and moved[:, :, :8].abs().max() < 1e-4
+    assert moved[:, 40:56, 48:64].abs().max() > 0.5 and moved[:, :, :6].abs().max() < 1e-4

@@ -262,7 +262,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
         else:
             layers = in_layers(reference, None) if layers is None else layers
-            frames = layers.moved(flow.unflatten(0, (-1, FRAMES))).flatten(0, 1)
+            frames, share = (part.flatten(0, 1) for part in layers.moved(flow.unflatten(0, (-1, FRAMES))))
+            left = left * share  # a ground that stays has nothing left to be drawn
         frames = (frames + left) * (1 - paint[:, 3:]) + paint[:, :3]
         return frames.unflatten(0, (-1, FRAMES)), flow.unflatten(0, (-1, FRAMES))
 

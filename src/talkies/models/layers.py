@@ -35,12 +35,18 @@ class Layers(NamedTuple):
     moving: Tensor
     ground: Tensor | None
 
-    def moved(self, flow: Tensor) -> Tensor:
-        """`flow [N, K, 2, H, W]` in pixels -> `[N, K, 3, H, W]`; where nothing moves, the pictures to rounding."""
+    def moved(self, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """After `flow [N, K, 2, H, W]` in pixels.
+
+        Returns:
+            Pictures `[N, K, 3, H, W]`, where nothing moves the given ones to rounding; and how much of every pixel may
+            have moved, `[N, K, 1, H, W]`.
+        """
         moved = warp_sharply(self.moving, flow)
         if self.ground is None:
-            return moved
-        return moved[:, :, :3] + (1 - moved[:, :, 3:].clamp(0, 1)) * self.ground[:, None]
+            return moved, torch.ones_like(moved[:, :, :1])
+        share = moved[:, :, 3:].clamp(0, 1)
+        return moved[:, :, :3] + (1 - share) * self.ground[:, None], share
 
 
 def in_layers(pictures: Tensor, matte: Tensor | None) -> Layers:
