@@ -2,9 +2,10 @@
 
     python benchmarks/shut_eyes.py PHOTO... --codec MODEL/vae [--codec OTHER/vae] -o sheet.png
 
-Every face that is found stands in its square as it is, then half shut and shut, once for each codec. Printed: the
-sharpness (as of the metric `drift`) of what is around the eyes when they are shut, relative to the photograph, which
-says nothing of whether they look right; and what share of that part is covered by paint instead of moved.
+Every face that is found stands in its square as it is, then half shut and shut: by its lids, as in films, where they
+are known; and once for each codec painted, as it is where they are not. Printed: the sharpness (as of the metric
+`drift`) of what is around the eyes when they are shut, relative to the photograph, which says nothing of whether they
+look right; and what share of that part is covered by paint instead of moved.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ from talkies.models.face_painter import (
     grid,
     look_up,
 )
+from talkies.models.lids import find_lids, lid_shift, lids_known
 from talkies.models.optical_flow import resized
 
 
-def faces(codec: AutoencoderReference, path: Path) -> Tensor:
-    """The faces of a photograph in their squares, `[n, 3, 192, 192]`, from a picture in which they are no larger."""
+def faces(codec: AutoencoderReference, path: Path) -> tuple[Tensor, Tensor]:
+    """The faces of a photograph in their squares, `[n, 3, 192, 192]`, from a picture in which they are no larger; and
+    their lids, `[n, 2, LIDS]`."""
     picture = load_image(path)
     points = torch.from_numpy(find_landmarks(picture))
     photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
@@ -47,10 +50,18 @@ def faces(codec: AutoencoderReference, path: Path) -> Tensor:
         scale = min(1.0, UNIT * DETAIL / length)
         small = resized(photo, int(photo.shape[1] * scale), int(photo.shape[2] * scale))[None]
         squares.append(codec.painter.squares(small, face_frames(landmarks * scale)[None]))
-    return torch.cat(squares)
+    return torch.cat(squares), find_lids(photo, points)
 
 
-def shut(codec: AutoencoderReference, squares: Tensor, amount: float) -> tuple[Tensor, Tensor]:
+def fallen(squares: Tensor, lids: Tensor, amount: float) -> Tensor:
+    """Squares with eyes shut by an amount in [0, 1], by their lids."""
+    x, y = grid(SQUARE * DETAIL, SQUARE * DETAIL, squares)
+    places = torch.stack([x, y]).expand(len(squares), -1, -1, -1)
+    down = lid_shift(lids, torch.full((len(lids),), amount), places / DETAIL) * DETAIL
+    return look_up(squares, places + torch.cat([torch.zeros_like(down), down], 1))
+
+
+def painted(codec: AutoencoderReference, squares: Tensor, amount: float) -> tuple[Tensor, Tensor]:
     """Squares with eyes shut by an amount in [0, 1], and how much is paint, `[n, 1, 192, 192]`."""
     wanted = torch.zeros(len(squares), EXPRESSIONS)
     wanted[:, BLINK] = EYES_SHUT * amount
@@ -83,13 +94,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     codecs = [AutoencoderReference.from_pretrained(path, torch_dtype=torch.float32).eval() for path in arguments.codec]
-    still = torch.cat([faces(codecs[0], path) for path in arguments.photos])
-    columns = [still]
-    print(f"{len(still)} faces")
+    found = [faces(codecs[0], path) for path in arguments.photos]
+    still, lids = (torch.cat(part) for part in zip(*found, strict=True))
+    print(f"{len(still)} faces, of {int(lids_known(lids).sum())} the lids are known")
     if not len(still):
         return
+    columns = [still, *(fallen(still, lids, amount) for amount in (0.5, 1.0))]
+    print(f"lids: {np.median(sharpness(columns[-1]) / sharpness(still)):.2f} of the sharpness left (median)")
     for path, codec in zip(arguments.codec, codecs, strict=True):
-        (half, _), (whole, paint) = (shut(codec, still, amount) for amount in (0.5, 1.0))
+        (half, _), (whole, paint) = (painted(codec, still, amount) for amount in (0.5, 1.0))
         left = np.median(sharpness(whole) / sharpness(still))
         print(f"{path}: {left:.2f} of the sharpness left (median), {around_eyes(paint).mean():.1%} painted")
         columns += [half, whole]

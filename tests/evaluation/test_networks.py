@@ -16,11 +16,11 @@ from talkies.domain.errors import InputError
 from talkies.evaluation.metrics.fid import FID
 from talkies.evaluation.metrics.fvd import find_weights
 from talkies.evaluation.metrics.syncnet import SYNC, confidence
-from talkies.evaluation.networks.face_mesh import load_face_mesh
 from talkies.evaluation.networks.i3d import I3D, load_i3d, read_arrays
 from talkies.evaluation.networks.inception import Inception
 from talkies.evaluation.networks.syncnet import SyncNet, distances, load_syncnet
 from talkies.evaluation.weights import load_into
+from talkies.models.face_mesh import load_face_mesh
 
 
 def count(network: torch.nn.Module) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from talkies.evaluation.networks import face_mesh as mesh
+from talkies.models import face_mesh as mesh
 
 Array = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class FaceTrack:
 
     Attributes:
         boxes: `[F, 4]` x0, y0, x1, y1 of the detector, interpolated in between and smoothed.
-        points: `[F, 468, 2]` of the face mesh (`networks.face_mesh` names some).
+        points: `[F, 468, 2]` of the face mesh (`models.face_mesh` names some).
         presence: `[F]` in 0..1, how sure the mesh is that it saw a face.
         detected: Share of the looked-at frames in which the detector found it.
     """

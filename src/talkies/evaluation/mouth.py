@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.evaluation.faces import FaceTrack
-from talkies.evaluation.networks import face_mesh as mesh
+from talkies.models import face_mesh as mesh
 
 Array = NDArray[np.float32]
 

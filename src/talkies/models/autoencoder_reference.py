@@ -39,6 +39,7 @@ from talkies.models.face_painter import (
     grid,
     head_motion,
     inverse,
+    joined,
     leaning,
     look_up,
     oval,
@@ -46,6 +47,7 @@ from talkies.models.face_painter import (
     turn,
 )
 from talkies.models.layers import Layers, in_layers
+from talkies.models.lids import lids_known, shut_eyes
 from talkies.models.motion_latents import (
     CELL,
     EXPRESSIONS,
@@ -228,6 +230,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         seen: Tensor | None = None,
         layers: Layers | None = None,
         blinks: Tensor | None = None,
+        lids: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four frames of every latent frame.
 
@@ -239,6 +242,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             seen: What those faces do, `[N, n, 8]`, as of `read_reference`, which is called without it.
             layers: The reference `in_layers`; without them all of it moves.
             blinks: How far those faces' eyes shut in every frame, `[N, n, 4]` in [0, 1]; without it as the latents say.
+            lids: Of those faces, `[N, n, 2, LIDS]` (`find_lids`): eyes blink by them, where they are known; without
+                them eyes are painted shut.
 
         Returns:
             Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
@@ -249,15 +254,22 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         parts = [resized(part, *drawn.shape[-2:]) for part in (coarse_flow(z), self.components(z))]
         flow, left = (part.flatten(0, 1) for part in parts)  # the flow still in pixels of the latents' size
         paint = flow.new_zeros(len(flow), 4, *drawn.shape[-2:])
+        squares = []
         if points is not None:
             if seen is None:
                 seen = self.read_reference(reference, points, h, w)
             points = points.float() * points.new_tensor([w * CELL / W, h * CELL / H])
             for k in range(points.shape[1]):
                 shut = None if blinks is None else blinks[:, k]
-                self._draw_face(z, drawn, points[:, k], seen[:, k], (flow, left, paint), shut)
-        flow = resized(flow, H, W) * flow.new_tensor([W / (w * CELL), H / (h * CELL)]).view(2, 1, 1)
+                known = None if lids is None else lids_known(lids[:, k])
+                squares.append(self._draw_face(z, drawn, points[:, k], seen[:, k], (flow, left, paint), shut, known))
+        scale = flow.new_tensor([W / (w * CELL), H / (h * CELL)])
+        flow = resized(flow, H, W) * scale.view(2, 1, 1)
         left, paint = resized(left, H, W), resized(paint, H, W)
+        if lids is not None and blinks is not None:  # at full size: between a lid and what it covers there is nothing
+            to_latents = torch.cat([1 / scale, scale.new_ones(1)])  # columns of what leads from pixels to units
+            for k, square in enumerate(squares):
+                shut_eyes((flow, left, paint), square * to_latents, lids[:, k], blinks[:, k].flatten())
         if torch.is_grad_enabled():  # training is in a hurry
             frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
         else:
@@ -295,7 +307,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         seen: Tensor,
         layers: tuple[Tensor, Tensor, Tensor],
         blinks: Tensor | None,
-    ) -> None:
+        lids: Tensor | None,
+    ) -> Tensor:
         """Draws one face of every picture into the layers: flow, what is left of components, and paint.
 
         Args:
@@ -305,11 +318,15 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             seen: `[N, 8]`.
             layers: `[4 N, 2, ...]`, `[4 N, 3, ...]`, `[4 N, 4, ...]`, changed in place.
             blinks: `[N, 4]`, or None.
+            lids: Whose lids are known, `[N]` bool, or None: those blink otherwise.
+
+        Returns:
+            From pixels to units of the face's square, `[4 N, 2, 3]`; of all zeros where there is no face.
         """
         frames, known = _faces_or_none(points)
         expression, presence, motion, beside = self.read_face(z, frames)
         if blinks is not None:
-            expression[..., BLINK] = EYES_SHUT * blinks
+            expression[..., BLINK] = EYES_SHUT * (blinks if lids is None else blinks * ~lids[:, None])
         gain = [1.0 if place else self.config.lip_gain for place in MOUTHS]
         expression = (expression * expression.new_tensor(gain)).flatten(0, 1)
         square, seen, frames, presence = (
@@ -328,6 +345,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         wanted = moved + turn(inverse(frames), at[:, :2]) - torch.stack([x, y])
         for layer, value in ((flow, wanted), (rest, 0.0), (paint, at[:, 2:])):
             layer.copy_(layer.clone() * (1 - share) + value * share)
+        return joined(motion, frames) * (presence > 0.5)[:, None, None]
 
     def read_face(self, z: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What latents say of one face: expression `[N, 4, 8]`, whether they speak of it `[N]`, how the head has moved,
@@ -379,6 +397,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         points: Tensor | None = None,
         blinks: Tensor | None = None,
         matte: Tensor | None = None,
+        lids: Tensor | None = None,
         return_dict: bool = True,
     ) -> DecodedFrames | tuple[Tensor]:
         """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
@@ -393,6 +412,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             matte: How much of every pixel of the reference is people, `[B, 1, H, W]` in [0, 1]
                 (`talkies.media.people_matte`): they move before a ground that stays. Without it the picture is moved as
                 one sheet, which a camera that moves needs.
+            lids: Of its faces, `[B, n, 2, LIDS]`, as of `decode_groups`.
 
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
@@ -414,7 +434,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
             drawn, _ = self.decode_groups(
-                z[:, :, k], reference, points, seen, layers, None if shut is None else shut[:, :, k]
+                z[:, :, k], reference, points, seen, layers, None if shut is None else shut[:, :, k], lids
             )
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]

@@ -67,6 +67,12 @@ def inverse(affine: Tensor) -> Tensor:
     return torch.cat([turn, -_turned(turn, affine[..., 2])[..., None]], -1)
 
 
+def joined(first: Tensor, then: Tensor) -> Tensor:
+    """The one after the other, of `[..., 2, 3]`."""
+    turn = torch.stack([_turned(then[..., :2], first[..., k]) for k in (0, 1)], -1)
+    return torch.cat([turn, (_turned(then[..., :2], first[..., 2]) + then[..., 2])[..., None]], -1)
+
+
 def _turned(matrix: Tensor, vector: Tensor) -> Tensor:
     """`[..., 2, 2]` times `[..., 2]`, not as a matrix product: places in bf16, as autocast would have them, are off by
     half a pixel."""

@@ -17,6 +17,7 @@ from talkies.domain.clip import TEMPORAL_STRIDE
 from talkies.domain.motion_grid import area_of, motion_grid
 from talkies.media.face_places import all_places, find_landmarks
 from talkies.media.people_matte import people_matte
+from talkies.models.lids import find_lids
 from talkies.sampling.rollout import Clip, Condition, Conditioning
 
 Blinks = Callable[[int, int, int], Tensor]
@@ -97,15 +98,16 @@ class WanConditioning:
         return Clip(sample.float().clamp(-1, 1).cpu())
 
 
-def _people(reference: Tensor) -> tuple[Tensor, Tensor]:
+def _people(reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Who is in the reference frames `[B, 3, H, W]`: landmarks of faces, `[B, n, 5, 2]` in pixels, zeros where a frame
-    shows fewer; and how much of every pixel is people, `[B, 1, H, W]`."""
+    shows fewer; their lids, `[B, n, 2, LIDS]`; and how much of every pixel is people, `[B, 1, H, W]`."""
     pixels = ((reference + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     pictures = [Image.fromarray(each) for each in pixels]
     faces = [find_landmarks(picture) for picture in pictures]
     mattes = [torch.from_numpy(people_matte(*each)) for each in zip(pictures, faces, strict=True)]
     found = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in faces], batch_first=True)
-    return found, torch.stack(mattes)[:, None]
+    lids = [find_lids(frame.cpu(), points) for frame, points in zip(reference, found, strict=True)]
+    return found, torch.stack(lids), torch.stack(mattes)[:, None]
 
 
 def _motion_grid(vae: Any, reference: Tensor, faces: Tensor) -> tuple[int, int]:
@@ -144,7 +146,7 @@ class ReferenceConditioning:
         frame = self.reference[:, :, None]
         self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
         self._vae_reference = self.reference.to(vae.device)
-        found, matte = _people(self.reference)
+        found, lids, matte = _people(self.reference)
         rows, columns = self._cells = _motion_grid(vae, self.reference, found)
         H, W = self.reference.shape[-2:]
         cell = vae.config.scale_factor_spatial
@@ -152,7 +154,7 @@ class ReferenceConditioning:
         places = [
             torch.from_numpy(all_places(faces[faces.any(2).any(1)].numpy(), rows, columns, cell)) for faces in small
         ]
-        self._faces, self._matte = found.to(vae.device), matte.to(vae.device)  # [B, n, 5, 2], [B, 1, H, W]
+        self._faces, self._lids, self._matte = (part.to(vae.device) for part in (found, lids, matte))
         features = vae.encode_reference(self._vae_reference, torch.stack(places).to(vae.device))
         self._features = features.float().to(device)  # [B, c_ref, h, w]
 
@@ -182,7 +184,7 @@ class ReferenceConditioning:
         if self._blinks is not None:
             frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
             blinks = self._blinks(self._faces.shape[1], start, frames).to(self._vae_device)
-        decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks, self._matte)
+        decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks, self._matte, self._lids)
         return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 
