@@ -31,7 +31,7 @@ _EYES = (33, 263)  # outer corners
 _LOOK, _BELOW_EYES, _MARGIN, _MORE_LOOKS = 4.3, 0.55, 1.5, 5
 _FOLD, _TO_BROW = 1.15, 0.55  # where skin ends that can be stretched: in openings of the eye, and in distances to brows
 # The mesh has eyes a little too small, and a lid that falls short leaves a slit.
-_WIDER, _DEEPER = 1.12, 1.22
+_WIDER, _DEEPER = 1.12, 1.35
 _FAR, _LOST = 6.0, 8.0  # of profiles the mesh tells of an eye that nobody sees: units away from where one was detected
 _PRESENT = 0.5
 

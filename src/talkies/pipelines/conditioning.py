@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -104,10 +106,15 @@ def _people(reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     pixels = ((reference + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     pictures = [Image.fromarray(each) for each in pixels]
     faces = [find_landmarks(picture) for picture in pictures]
-    mattes = [torch.from_numpy(people_matte(*each)) for each in zip(pictures, faces, strict=True)]
+    mattes = [torch.from_numpy(_moving(*each)) for each in zip(pictures, faces, strict=True)]
     found = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in faces], batch_first=True)
     lids = [find_lids(frame.cpu(), points) for frame, points in zip(reference, found, strict=True)]
     return found, torch.stack(lids), torch.stack(mattes)[:, None]
+
+
+def _moving(picture: Image.Image, faces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The matte of a picture; all of it where no face is found: of what moves there nothing is known."""
+    return people_matte(picture, faces) if len(faces) else np.ones((picture.height, picture.width), np.float32)
 
 
 def _motion_grid(vae: Any, reference: Tensor, faces: Tensor) -> tuple[int, int]:
