@@ -71,7 +71,7 @@ from talkies.models.optical_flow import (
     warp,
 )
 
-_MISSED_BELOW = 0.7  # a face of which a matte has less than this is missing in it
+_MISSED_BELOW = 0.5  # a face of which a matte has less than this is missing in it
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
 
 
