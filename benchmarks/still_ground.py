@@ -12,20 +12,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from talkies.evaluation.video import VideoFile
 from talkies.media.face_places import find_landmarks
 from talkies.media.people_matte import people_matte
 
 
 def changes(path: Path) -> tuple[float, float, float]:
     """Of the ground, of the hundredth of it that changes most, and of people."""
-    with av.open(str(path)) as film:
-        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]).astype(np.float32)
-    still = Image.fromarray(frames[0].astype(np.uint8))
+    film = VideoFile(path).read()
+    still, frames = Image.fromarray(film[0]), film.astype(np.float32)
     faces = find_landmarks(still)
     matte = people_matte(still, faces)
     y, x = np.mgrid[: still.height, : still.width]

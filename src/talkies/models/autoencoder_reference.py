@@ -10,8 +10,10 @@ Its latents are motion first, picture last:
 
 Frames are the reference moved by the flow, plus the third part; faces are drawn by a painter (`face_painter`) that
 takes the head's motion from the flow, and lips and lids from the expression. Where latents speak of no face (zeros in
-the second part) the picture is only moved. Identity, colour and background come from the reference by construction, for
-a film of any length. Four frames share one latent frame; the first frame has one of its own (4n+1).
+the second part) the picture is only moved. What is known of the picture alone is not in the latents: who moves before
+a ground that stays (`layers`), and where lids are, by which eyes blink (`lids`). Identity, colour and background come
+from the reference by construction, for a film of any length. Four frames share one latent frame; the first frame has
+one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019), LIA (ICLR 2022) and LivePortrait (2024) animate one picture by
 sparse motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """

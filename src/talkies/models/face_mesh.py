@@ -3,7 +3,8 @@
 The network is the landmark model of MediaPipe Face Mesh (Kartynnik et al., "Real-time Facial Surface Geometry from
 Monocular Video on Mobile GPUs", arXiv 1907.06724; Apache-2.0): depthwise blocks with PReLU. The weights beside this
 file are the published ones, in half precision as they were published (see `face_mesh.NOTICE`). It was trained on real
-faces and knows nothing of this project, so it is an independent judge of both real and rendered ones.
+faces and knows nothing of this project, so it is an independent judge of both real and rendered ones, their
+mouths at least: eyes are shut by it (`lids`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from talkies.models.face_mesh import INPUT_SIZE, load_face_mesh
+from talkies.models.face_mesh import EYE_CORNERS, INPUT_SIZE, load_face_mesh
 from talkies.models.face_painter import face_frames, grid, inverse, look_up, transform, turn
 from talkies.models.optical_flow import resized
 
@@ -25,9 +25,8 @@ _UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386
 _LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 _BROW_ABOVE = ((52, 159), (282, 386))  # the brow's lower edge, and the lid's edge below it
 
-_EYES = (33, 263)  # outer corners
 # How wide the mesh's first look is, and how far below the eyes its middle, in distances from between the eyes to the
-# mouth; how wide all others, in sides of the box around what was found. Turned heads take some until nothing moves.
+# mouth; how wide all others, in sides of the box around what was found. Of turned heads the first is off.
 _LOOK, _BELOW_EYES, _MARGIN, _MORE_LOOKS = 4.3, 0.55, 1.5, 5
 _FOLD, _TO_BROW = 1.15, 0.55  # where skin ends that can be stretched: in openings of the eye, and in distances to brows
 # The mesh has eyes a little too small, and a lid that falls short leaves a slit.
@@ -60,7 +59,7 @@ def _lids_of(picture: Tensor, points: Tensor) -> Tensor:
     mesh, presence = _mesh(picture, middle + _BELOW_EYES * down, across)
     for _ in range(_MORE_LOOKS):  # as the mesh would have it: by the line of its eyes
         low, high = mesh.amin(0), mesh.amax(0)
-        across = mesh[_EYES[1]] - mesh[_EYES[0]]
+        across = mesh[EYE_CORNERS[1]] - mesh[EYE_CORNERS[0]]
         across = across / across.norm().clamp_min(1e-6) * (high - low).amax() * _MARGIN / 2
         mesh, presence = _mesh(picture, (low + high) / 2, across)
     found, detected = (_moved(frame, each) for each in (mesh, points[:2]))
@@ -171,7 +170,8 @@ def shut_eyes(layers: tuple[Tensor, Tensor, Tensor], squares: Tensor, lids: Tens
         top, bottom = (int(v.clamp(0, H)) for v in (low[1], high[1]))
         if left >= right or top >= bottom:
             continue
-        x, y = (v[top:bottom, left:right] for v in grid(H, W, square))
+        x, y = grid(bottom - top, right - left, square)
+        x, y = x + left, y + top
         down = lid_shift(lids[k : k + 1], shut[k : k + 1], transform(square, x, y))
         shift = turn(inverse(square), torch.cat([torch.zeros_like(down), down], 1))
         for n, layer in enumerate(layers):

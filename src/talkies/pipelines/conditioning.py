@@ -100,16 +100,15 @@ class WanConditioning:
         return Clip(sample.float().clamp(-1, 1).cpu())
 
 
-def _people(reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _people(reference: Tensor) -> tuple[Tensor, Tensor]:
     """Who is in the reference frames `[B, 3, H, W]`: landmarks of faces, `[B, n, 5, 2]` in pixels, zeros where a frame
-    shows fewer; their lids, `[B, n, 2, LIDS]`; and how much of every pixel is people, `[B, 1, H, W]`."""
+    shows fewer; and how much of every pixel is people, `[B, 1, H, W]`."""
     pixels = ((reference + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     pictures = [Image.fromarray(each) for each in pixels]
     faces = [find_landmarks(picture) for picture in pictures]
     mattes = [torch.from_numpy(_moving(*each)) for each in zip(pictures, faces, strict=True)]
     found = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in faces], batch_first=True)
-    lids = [find_lids(frame.cpu(), points) for frame, points in zip(reference, found, strict=True)]
-    return found, torch.stack(lids), torch.stack(mattes)[:, None]
+    return found, torch.stack(mattes)[:, None]
 
 
 def _moving(picture: Image.Image, faces: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -153,7 +152,7 @@ class ReferenceConditioning:
         frame = self.reference[:, :, None]
         self.still = Clip(frame, torch.zeros_like(frame[:, :2]))
         self._vae_reference = self.reference.to(vae.device)
-        found, lids, matte = _people(self.reference)
+        found, matte = _people(self.reference)
         rows, columns = self._cells = _motion_grid(vae, self.reference, found)
         H, W = self.reference.shape[-2:]
         cell = vae.config.scale_factor_spatial
@@ -161,7 +160,11 @@ class ReferenceConditioning:
         places = [
             torch.from_numpy(all_places(faces[faces.any(2).any(1)].numpy(), rows, columns, cell)) for faces in small
         ]
-        self._faces, self._lids, self._matte = (part.to(vae.device) for part in (found, lids, matte))
+        self._faces, self._matte = found.to(vae.device), matte.to(vae.device)
+        self._lids: Tensor | None = None
+        if blinks is not None:
+            lids = [find_lids(frame.cpu(), points) for frame, points in zip(self.reference, found, strict=True)]
+            self._lids = torch.stack(lids).to(vae.device)  # [B, n, 2, LIDS]
         features = vae.encode_reference(self._vae_reference, torch.stack(places).to(vae.device))
         self._features = features.float().to(device)  # [B, c_ref, h, w]
 

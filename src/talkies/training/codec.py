@@ -161,7 +161,7 @@ class CodecTrainer:
         weights = [weight for critic in self.critics.values() for weight in critic.parameters()]
         self.critic_optimizer = torch.optim.AdamW(weights, recipe.critic_rate, (0.5, 0.98))
         self.step, self.seconds = 0, 0.0
-        self._covered: dict[str, Tensor] = {}  # pixels of paint in this step, by part
+        self._covered: dict[str, Tensor] = {}  # paint that counts in this step, by part: [N, H, W] in [0, 1]
         for part in set(_SEEN) & set(recipe.parts):
             getattr(self.model.painter, part).register_forward_hook(partial(self._uncover, part))
         self._resume()
@@ -229,7 +229,7 @@ class CodecTrainer:
             decoded, _ = self.model.decode_groups(z, batch.reference, batch.points, told[:, None])
         misread = (seen - truth).square().mean()
         counted = {"mouth": recipe.mouth_weight, "eyes": recipe.eye_weight}
-        covered = torch.stack([self._covered[part] * counted[part] for part in self._covered] or [misread * 0]).sum()
+        covered = sum(paint.sum() * counted[part] for part, paint in self._covered.items())
         price = recipe.cover_price * covered / batch.weight.sum()
         loss = reconstruction_loss(decoded, batch) + recipe.reader_weight * misread + price
         if self.seconds < (recipe.minutes - recipe.critic_minutes) * 60:
@@ -245,7 +245,7 @@ class CodecTrainer:
         told = given[3].float()
         shut = told[:, BLINK].abs().clamp(max=EYES_SHUT) / EYES_SHUT
         counted = shut if part == "eyes" else torch.ones_like(shut)
-        self._covered[part] = (paint[:, 3] * counted[:, None, None]).sum()
+        self._covered[part] = paint[:, 3] * counted[:, None, None]
         kept = torch.rand(len(paint) // FRAMES, 1, 1, 1, device=paint.device) >= self.recipe.uncovered
         return flow, paint * kept.repeat_interleave(FRAMES, 0)
 
