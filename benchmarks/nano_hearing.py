@@ -11,6 +11,7 @@ was trained on: where the two differ, voices were learnt by heart.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,14 +28,14 @@ SPEAKS = 0.25  # spread of the opening from which on somebody counts as a speake
 
 
 def heard(
-    system: TrainingSystem, cache: LatentCache, pairs: list[int], spread: Tensor
+    system: TrainingSystem, cache: LatentCache, pairs: list[int], natural: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Windows and tokens `[people, T - 1, d]`, and the lips of their frames `[people, T - 1, 4]`."""
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     adapter = system.transformer.audio_projector
     for first in range(0, len(pairs), 8):
         batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
-        truth = batch.latents * spread
+        truth = natural(batch.latents)
         lips = opening(truth, truth, 2).unflatten(-1, (-1, FRAMES))
         windows = adapter.later_slots(batch.audio[:, :, 1:]).flatten(3)
         tokens = adapter(batch.audio)[:, :, 1:].flatten(3)
@@ -78,10 +79,10 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=16, help="clips generated of each cache")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    system, spread = open_run(arguments.export, arguments.codec)
+    system, natural = open_run(arguments.export, arguments.codec)
     caches = {"known": LatentCache((arguments.cache,)), "unseen": LatentCache((arguments.test_cache,))}
     counts = {"known": arguments.fit, "unseen": arguments.clips}
-    data = {name: heard(system, cache, pairs_of(cache, counts[name]), spread) for name, cache in caches.items()}
+    data = {name: heard(system, cache, pairs_of(cache, counts[name]), natural) for name, cache in caches.items()}
     for place, title in enumerate(("speech features", "audio tokens")):
         for name, parts in data.items():
             found = ridge(data["known"][place], data["known"][2], parts[place])
@@ -91,8 +92,8 @@ def main() -> None:
             pairs, curves = pairs_of(cache, arguments.films), []
             for first in range(0, len(pairs), 8):
                 batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, None)
-                truth = batch.latents * spread
-                made = generate(system, batch, batch.audio, steps, 1.0, 4.0) * spread
+                truth = natural(batch.latents)
+                made = natural(generate(system, batch, batch.audio, steps, 1.0, 4.0))
                 curves.append(torch.stack([opening(made, truth, 2), opening(truth, truth, 2)]).flatten(1, 2))
             found, lips = torch.cat(curves, 1)
             print(f"{steps} steps, {name} voices: {agreement(found, lips):.3f}")

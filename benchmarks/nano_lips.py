@@ -11,6 +11,7 @@ of faces. Distortion is the Frechet distance between generated and true latents,
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from transformers import UMT5EncoderModel
 
 from talkies.evaluation.frechet import Moments, frechet_distance
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, expand_flow
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.sampling.denoise import denoise
 from talkies.sampling.guidance import Branch, ClassifierFreeGuidance
@@ -34,13 +35,16 @@ from talkies.training.system import TrainingSystem
 PLACE = FLOW_CHANNELS + FRAMES * EXPRESSIONS  # how much of a cell is mouth
 
 
-def open_run(export: Path, codec: Path) -> tuple[TrainingSystem, Tensor]:
-    """The networks of a run, and the spread by which the codec's latents are normalised, `[1, z, 1, 1, 1]`."""
+def open_run(export: Path, codec: Path) -> tuple[TrainingSystem, Callable[[Tensor], Tensor]]:
+    """The networks of a run, and what makes of its latents `[B, z, ...]` those that the codec's parts speak of: neither
+    normalised nor compressed."""
     system = TrainingSystem(
         MultiTalkTransformer3DModel.from_pretrained(export / "transformer", torch_dtype=torch.float32),
         UMT5EncoderModel.from_pretrained(export / "text_encoder", dtype=torch.float32),
     ).eval()
-    return system, torch.tensor(AutoencoderReference.load_config(codec)["latents_std"]).view(1, -1, 1, 1, 1)
+    config = AutoencoderReference.load_config(codec)
+    spread, knee = torch.tensor(config["latents_std"]).view(1, -1, 1, 1, 1), config.get("flow_knee")
+    return system, lambda latents: expand_flow(latents * spread, knee)
 
 
 def pairs_of(cache: LatentCache, count: int) -> list[int]:
@@ -127,7 +131,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=1.0, help="scale of the noise that films begin as")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    system, spread = open_run(arguments.export, arguments.codec)
+    system, natural = open_run(arguments.export, arguments.codec)
     cache = LatentCache([arguments.cache])
     pairs = pairs_of(cache, arguments.count)
     rows: list[Tensor] = []
@@ -136,7 +140,7 @@ def main() -> None:
     made_cells: list[Tensor] = []
     for first in range(0, len(pairs), 8):
         batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, arguments.latent_frames)
-        truth = batch.latents * spread
+        truth = natural(batch.latents)
         lips = [opening(truth, truth, 2)]
         moved = [sway(truth, truth, 2)]
         for audio in (batch.audio, batch.audio.flip(1)):
@@ -144,8 +148,8 @@ def main() -> None:
                 system, replace(batch, audio=audio), audio, arguments.steps, arguments.guidance, arguments.shift,
                 scale=arguments.noise,
             )  # fmt: skip
-            lips.append(opening(made * spread, truth, 2))
-            moved.append(sway(made * spread, truth, 2))
+            lips.append(opening(natural(made), truth, 2))
+            moved.append(sway(natural(made), truth, 2))
             if audio is batch.audio:
                 true_cells.append(cells(batch.latents))
                 made_cells.append(cells(made))

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--latent-frames", type=int, help="only the first ones of every clip")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    system, spread = open_run(arguments.export, arguments.codec)
+    system, natural = open_run(arguments.export, arguments.codec)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.tokenizer)
     cache = LatentCache([arguments.cache])
     pairs = pairs_of(cache, arguments.count)
@@ -74,9 +74,9 @@ def main() -> None:
                 read = torch.stack([*(ids(own) for own in own_words(text, 2)), read])
             batch = replace(batch, prompt=read.expand(len(batch.latents), *read.shape))
             made = generate(system, batch, batch.audio, arguments.steps, arguments.guidance, 4.0, arguments.text)
-            truth = batch.latents * spread
-            moved = sway(made * spread, truth, 2).std(2)  # [B, 2, 2]
-            felt = [added(made * spread, truth, name)[..., None] for name in ("wide", "brow")]
+            truth = natural(batch.latents)
+            moved = sway(natural(made), truth, 2).std(2)  # [B, 2, 2]
+            felt = [added(natural(made), truth, name)[..., None] for name in ("wide", "brow")]
             rows.append(torch.cat([moved.flip(-1), *felt], -1))
         return torch.cat(rows)
 

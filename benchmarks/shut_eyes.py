@@ -1,11 +1,12 @@
-"""How shut eyes look on photographs: a sheet to look at, and how much of their sharpness is left.
+"""How eyes that turn and shut look on photographs: a sheet to look at, and how much of shut eyes' sharpness is left.
 
     python benchmarks/shut_eyes.py PHOTO... --codec MODEL/vae [--codec OTHER/vae] -o sheet.png
 
-Every face that is found stands in its square as it is, then half shut and shut: by its lids, as in films, where they
-are known; and once for each codec painted, as it is where they are not. Printed: the sharpness (as of the metric
-`drift`) of what is around the eyes when they are shut, relative to the photograph, which says nothing of whether they
-look right; and what share of that part is covered by paint instead of moved.
+Every face that is found stands in its square as it is, then looking 12 degrees to the left and to the right of where it
+does, then half shut and shut: by its lids, as in films, where they are known; and once for each codec painted, as it is
+where they are not. Printed: the sharpness (as of the metric `drift`) of what is around the eyes when they are shut,
+relative to the photograph, which says nothing of whether they look right; and what share of that part is covered by
+paint instead of moved.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from talkies.models.face_painter import (
     grid,
     look_up,
 )
-from talkies.models.lids import find_lids, lid_shift, lids_known
+from talkies.models.lids import find_lids, gaze_shift, lid_shift, lids_known
 from talkies.models.optical_flow import resized
 
 
@@ -59,6 +60,14 @@ def fallen(squares: Tensor, lids: Tensor, amount: float) -> Tensor:
     places = torch.stack([x, y]).expand(len(squares), -1, -1, -1)
     down = lid_shift(lids, torch.full((len(lids),), amount), places / DETAIL) * DETAIL
     return look_up(squares, places + torch.cat([torch.zeros_like(down), down], 1))
+
+
+def turned(squares: Tensor, lids: Tensor, degrees: float) -> Tensor:
+    """Squares with eyes turned to the right."""
+    x, y = grid(SQUARE * DETAIL, SQUARE * DETAIL, squares)
+    places = torch.stack([x, y]).expand(len(squares), -1, -1, -1)
+    shift = gaze_shift(lids, torch.tensor([[degrees, 0.0]]).expand(len(squares), -1), places / DETAIL)
+    return look_up(squares, places + shift * DETAIL)
 
 
 def painted(codec: AutoencoderReference, squares: Tensor, amount: float) -> tuple[Tensor, Tensor]:
@@ -99,7 +108,8 @@ def main() -> None:
     print(f"{len(still)} faces, of {int(lids_known(lids).sum())} the lids are known")
     if not len(still):
         return
-    columns = [still, *(fallen(still, lids, amount) for amount in (0.5, 1.0))]
+    columns = [still, *(turned(still, lids, degrees) for degrees in (-12.0, 12.0))]
+    columns += [fallen(still, lids, amount) for amount in (0.5, 1.0)]
     print(f"lids: {np.median(sharpness(columns[-1]) / sharpness(still)):.2f} of the sharpness left (median)")
     for path, codec in zip(arguments.codec, codecs, strict=True):
         (half, _), (whole, paint) = (painted(codec, still, amount) for amount in (0.5, 1.0))

@@ -18,7 +18,9 @@ from talkies.models.motion_latents import (
     MOTION_CHANNELS,
     PLACES,
     coarse_flow,
+    compress_flow,
     enlarge,
+    expand_flow,
     join_faces,
     smooth_flow,
     split_faces,
@@ -75,15 +77,29 @@ def test_coring_takes_small_components_and_nothing_else() -> None:
     assert torch.allclose(model.decode(small, picture).sample, model.decode(still, picture).sample)
 
 
+@pytest.mark.parametrize("knee", [None, 0.5])
 @torch.no_grad()
-def test_flow_of_a_decoded_film_encodes_to_the_same_motion() -> None:
+def test_flow_of_a_decoded_film_encodes_to_the_same_motion(knee: float | None) -> None:
     """What a long video hands over: the flow that frames were drawn with is the flow they are encoded with."""
     model, picture = tiny(), torch.rand(1, 3, 48, 48) * 2 - 1
+    model.register_to_config(flow_knee=knee)
     z = torch.zeros(1, MOTION_CHANNELS + 4, 2, 3, 3)
     z[:, :FLOW_CHANNELS, 1] = torch.linspace(-0.2, 0.2, FLOW_CHANNELS)[:, None, None]
     decoded = model.decode(z, picture)
     again = model.encode(decoded.sample, picture, decoded.flow).latent_dist.mode()
     assert torch.allclose(again[:, :FLOW_CHANNELS], z[:, :FLOW_CHANNELS], atol=1e-5)
+
+
+@given(st.floats(-200, 200), st.floats(0.5, 20))
+def test_compressed_flow_comes_back_and_is_never_larger(pixels: float, knee: float) -> None:
+    z = torch.full((1, MOTION_CHANNELS), pixels / FLOW_UNIT, dtype=torch.float64)
+    compressed = compress_flow(z, knee)
+    assert torch.equal(compressed[:, FLOW_CHANNELS:], z[:, FLOW_CHANNELS:])  # flow alone
+    assert torch.allclose(expand_flow(compressed, knee), z, rtol=1e-4)
+    flow = compressed[0, 0].item() * FLOW_UNIT
+    assert abs(flow) <= abs(pixels) * (1 + 1e-6) + 1e-6 and flow * pixels >= 0
+    if abs(pixels) < knee / 4:
+        assert flow == pytest.approx(pixels, rel=0.02, abs=1e-6)
 
 
 @settings(max_examples=20, deadline=None)

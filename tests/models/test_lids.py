@@ -15,7 +15,7 @@ from talkies.media.face_places import find_landmarks
 from talkies.media.image import load_image
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.face_painter import face_frames, inverse, joined, transform
-from talkies.models.lids import COLUMNS, LIDS, find_lids, lid_shift, lids_known
+from talkies.models.lids import COLUMNS, LIDS, find_lids, gaze_shift, lid_shift, lids_known
 from talkies.models.motion_latents import CELL, FRAMES, MOTION_CHANNELS, PLACES
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "examples"
@@ -74,6 +74,40 @@ def test_of_a_shut_eye_the_lower_lid_meets_the_edge_of_the_upper(seed: int, colu
     assert not lid_shift(lids, torch.ones(1), below).any()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(-12, 12), st.floats(-5, 5))
+def test_eyes_turn_between_their_lids_never_fold_and_touch_nothing_else(seed: int, right: float, down: float) -> None:
+    lids, places = eyes(seed), square()
+    shift = gaze_shift(lids, torch.tensor([[right, down]]), places)[0]
+    x, y = places[0]
+    moved = shift.abs().amax(0) > 1e-4
+    for left in (20.0, 60.0):
+        eye = lids[0, 0 if left == 20.0 else 1]
+        inside = (x > left) & (x < left + 16) & (y > eye[4 : 4 + COLUMNS].min()) & (y < eye[4 + COLUMNS :].max())
+        moved &= ~inside
+    assert not moved.any()
+    for eye in lids[0]:  # along the middle between lids nothing is seen twice from left to right
+        along = eye[0] + torch.linspace(0, 1, COLUMNS) * (eye[1] - eye[0])
+        upper, lower = eye[4:].unflatten(0, (2, COLUMNS))
+        middle = torch.stack([along, upper + (lower - upper) / 2.7]).view(1, 2, 1, COLUMNS)
+        assert ((along + gaze_shift(lids, torch.tensor([[right, down]]), middle)[0, 0, 0]).diff() > 0).all()
+    assert (shift[0] * right <= 1e-6).all() and (shift[1] * down <= 1e-6).all()
+    assert shift[0].abs().max() <= 0.4 * 16 * abs(np.sin(np.deg2rad(right))) + 1e-4
+    assert not gaze_shift(eyes(seed, believed=0.0), torch.tensor([[right, down]]), places).any()
+
+
+def test_the_middle_of_an_open_eye_moves_as_far_as_an_eyeball_turns_and_narrow_eyes_not_at_all() -> None:
+    bend = torch.linspace(0, torch.pi, COLUMNS).sin()
+
+    def turned(opening: float) -> float:
+        eye = torch.cat([torch.tensor([20.0, 36.0, 4.0, 1.0]), 24 - bend, 24 - bend + opening * bend])
+        middle = torch.tensor([28.0, 23 + opening / 2 / 1.35]).view(1, 2, 1, 1)
+        return float(gaze_shift(torch.stack([eye, 0 * eye])[None], torch.tensor([[10.0, 0.0]]), middle)[0, 0])
+
+    assert turned(8.0) == pytest.approx(-0.4 * 16 * np.sin(np.deg2rad(10)), rel=1e-3)
+    assert turned(1.5) == 0
+
+
 @pytest.mark.parametrize("name", ["photo-two", "photo-single", "duo"])
 def test_lids_are_found_around_the_eyes_of_pictures(name: str) -> None:
     path = DUO if name == "duo" else EXAMPLES / name / "photo.png"
@@ -119,6 +153,28 @@ def test_the_codec_shuts_eyes_by_their_lids_and_changes_nothing_else() -> None:
     assert not changed.any()
     painted = model.decode(z, picture, FACE[None, None], shut).sample
     assert not torch.allclose(film[:, :, 3], painted[:, :, 3], atol=0.02)
+
+
+@torch.no_grad()
+def test_the_codec_turns_eyes_and_changes_nothing_else() -> None:
+    torch.manual_seed(0)
+    model = AutoencoderReference(MOTION_CHANNELS + 2, (8, 8, 8, 16)).eval()
+    picture = torch.rand(1, 3, 6 * CELL, 7 * CELL) * 2 - 1
+    z = torch.zeros(1, MOTION_CHANNELS + 2, 2, 6, 7)
+    z[:, MOTION_CHANNELS - PLACES : MOTION_CHANNELS] = 1
+    gaze = torch.zeros(1, 1, 1 + FRAMES, 2)
+    gaze[..., 2, 0] = 10
+    lids = eyes(3)[None]
+    lids[..., 4 + COLUMNS :] = lids[..., 4 : 4 + COLUMNS] + 8 * torch.linspace(0, torch.pi, COLUMNS).sin()  # wide open
+    film = model.decode(z, picture, FACE[None, None], lids=lids, gaze=gaze).sample
+    still = model.decode(z, picture, FACE[None, None], lids=lids).sample
+    assert torch.equal(film[:, :, [0, 1, 3, 4]], still[:, :, [0, 1, 3, 4]])
+    changed = (film - still)[0, :, 2].abs().amax(0) > 1e-3
+    corners = transform(inverse(face_frames(FACE)[None]), *torch.tensor([[[18.0, 78.0]], [[14.0, 32.0]]]))[0, :, 0]
+    (left, top), (right, bottom) = corners.T.round().int().tolist()
+    assert changed[top:bottom, left:right].any()
+    changed[top:bottom, left:right] = False
+    assert not changed.any()
 
 
 def test_affine_maps_one_after_the_other() -> None:

@@ -158,3 +158,35 @@ def test_unseen_channels_are_as_good_as_zeros(case: Case, channel: int) -> None:
         expected = case.model(zeros, *others).sample
         assert torch.equal(blind(zeros, *others).sample, expected)
         assert torch.equal(blind(latents, *others).sample, expected)
+
+
+@LAWS
+@given(cases(), st.integers(1, CHANNELS))
+def test_what_is_seen_averaged_is_the_mean_around_every_token(case: Case, channels: int) -> None:
+    latents = case.arguments[0]
+    assert latents is not None
+    model = MultiTalkTransformer3DModel.from_config(case.model.config, averaged_channels=channels)
+    seen = model._averages(latents)  # [B, S, 2 c]
+    frames, rows, columns = latents.shape[2:]
+    per_frame, down, across = model.config.patch_size
+    for reach, where in ((0, slice(0, channels)), (2, slice(channels, None))):  # one frame, and five
+        means = torch.stack(
+            [
+                latents[
+                    :, :channels, max(0, t - reach) : t + reach + 1, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3
+                ].mean((2, 3, 4))
+                for t in range(frames)
+                for y in range(rows)
+                for x in range(columns)
+            ],
+            -1,
+        ).unflatten(-1, (frames, rows, columns))
+        spread = (means * (25 * (2 * reach + 1)) ** 0.5).asinh()
+        tokens = spread.unfold(2, per_frame, per_frame).unfold(3, down, down).unfold(4, across, across).mean((5, 6, 7))
+        assert close(seen[..., where], tokens.flatten(2).transpose(1, 2))
+    missing = model.load_state_dict(case.model.state_dict(), strict=False)
+    assert missing.missing_keys == ["average_embedding.weight"]
+    with torch.no_grad():
+        assert torch.equal(model(*case.arguments).sample, case.model(*case.arguments).sample)  # it begins at zero
+        model.average_embedding.weight.normal_()
+        assert not close(model(*case.arguments).sample, case.model(*case.arguments).sample)

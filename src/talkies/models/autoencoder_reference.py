@@ -49,7 +49,7 @@ from talkies.models.face_painter import (
     turn,
 )
 from talkies.models.layers import Layers, in_layers
-from talkies.models.lids import lids_known, shut_eyes
+from talkies.models.lids import lids_known, move_eyes
 from talkies.models.motion_latents import (
     CELL,
     EXPRESSIONS,
@@ -60,6 +60,8 @@ from talkies.models.motion_latents import (
     MOUTHS,
     PLACES,
     coarse_flow,
+    compress_flow,
+    expand_flow,
     in_groups,
     join_faces,
     shrink,
@@ -111,6 +113,11 @@ def _faces_or_none(points: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(known[:, None, None], frames, torch.eye(2, 3, device=frames.device)), known
 
 
+def _grouped(told: Tensor) -> Tensor:
+    """What is told of faces frame by frame, `[B, n, 4m+1, c]` -> `[B, n, m+1, 4, c]`."""
+    return in_groups(told.permute(0, 3, 2, 1)[..., None])[..., 0].permute(0, 4, 1, 2, 3)
+
+
 class AutoencoderReference(ModelMixin, ConfigMixin):
     """Reference-conditioned video autoencoder: 4x in time; in space 16x at the size at which motion happens, which may
     be smaller than the frames: motion is smooth, and detail comes from the reference, as sharp as that is.
@@ -130,6 +137,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         flow_coring: The same for the flow, in pixels: still grounds stay still.
         flow_smoothing: `decode` averages the flow over so many frames (odd; triangular weights; 1 for none): latent
             frames are drawn apart from each other, and heads would jerk from one to the next.
+        flow_knee: Latents hold flow beyond so many pixels compressed (`compress_flow`); None: as it is.
         lip_gain: Faces are drawn with this many times the latents' expressions at the mouth: what a painter trained on
             the mean of what may be seen takes off.
         face_length: From between the eyes to the mouth, in pixels, at the size at which the video model knows faces;
@@ -147,6 +155,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         coring: float = 0.0,
         flow_coring: float = 0.0,
         flow_smoothing: int = 1,
+        flow_knee: float | None = None,
         lip_gain: float = 1.0,
         face_length: float | None = None,
         scale_factor_spatial: int = CELL,
@@ -189,12 +198,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         flow = resized_flow(flow, h * CELL, w * CELL)
         still = reference.repeat_interleave(frames // FRAMES + 1, 0)
         mean = self.encode_groups(in_groups(x).flatten(0, 1), still, in_groups(flow).flatten(0, 1))
-        mean = mean.unflatten(0, (B, -1)).transpose(1, 2)  # [B, z, T, h, w]
+        mean = compress_flow(mean.unflatten(0, (B, -1)).transpose(1, 2), self.config.flow_knee)  # [B, z, T, h, w]
         noise = torch.full_like(mean, -20.0)  # deterministic: the standard type, with next to no variance
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(torch.cat([mean, noise], 1)))
 
     def encode_groups(self, groups: Tensor, reference: Tensor, flow: Tensor, faces: Tensor | None = None) -> Tensor:
-        """Latents of groups of four frames, computed in float32.
+        """Latents of groups of four frames, computed in float32, their flow not yet compressed.
 
         Args:
             groups: `[N, 4, 3, H, W]`.
@@ -233,11 +242,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         layers: Layers | None = None,
         blinks: Tensor | None = None,
         lids: Tensor | None = None,
+        gaze: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four frames of every latent frame.
 
         Args:
-            z: `[N, c, h, w]`.
+            z: `[N, c, h, w]`, as of `encode_groups`.
             reference: `[N, 3, H, W]`, of any size.
             points: Landmarks of the reference's faces, `[N, n, 5, 2]` in pixels: two eyes, nose, two corners of the
                 mouth; rows of zeros are no face. Without them faces are moved, but do nothing.
@@ -246,6 +256,8 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             blinks: How far those faces' eyes shut in every frame, `[N, n, 4]` in [0, 1]; without it as the latents say.
             lids: Of those faces, `[N, n, 2, LIDS]` (`find_lids`): eyes blink by them, where they are known; without
                 them eyes are painted shut.
+            gaze: How far those faces' eyes turn to the right and down in every frame, `[N, n, 4, 2]` in degrees; where
+                lids are known.
 
         Returns:
             Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
@@ -268,10 +280,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         scale = flow.new_tensor([W / (w * CELL), H / (h * CELL)])
         flow = resized(flow, H, W) * scale.view(2, 1, 1)
         left, paint = resized(left, H, W), resized(paint, H, W)
-        if lids is not None and blinks is not None:  # at full size: between a lid and what it covers there is nothing
+        if lids is not None:  # at full size: between a lid and what it covers there is nothing
             to_latents = torch.cat([1 / scale, scale.new_ones(1)])  # columns of what leads from pixels to units
             for k, square in enumerate(squares):
-                shut_eyes((flow, left, paint), square * to_latents, lids[:, k], blinks[:, k].flatten())
+                shut = None if blinks is None else blinks[:, k].flatten()
+                turned = None if gaze is None else gaze[:, k].flatten(0, 1)
+                move_eyes((flow, left, paint), square * to_latents, lids[:, k], shut, turned)
         if torch.is_grad_enabled():  # training is in a hurry
             frames = warp(reference.repeat_interleave(FRAMES, 0), flow)
         else:
@@ -400,6 +414,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         blinks: Tensor | None = None,
         matte: Tensor | None = None,
         lids: Tensor | None = None,
+        gaze: Tensor | None = None,
         return_dict: bool = True,
     ) -> DecodedFrames | tuple[Tensor]:
         """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
@@ -415,10 +430,13 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
                 (`talkies.media.people_matte`): they move before a ground that stays. Without it the picture is moved as
                 one sheet, which a camera that moves needs.
             lids: Of its faces, `[B, n, 2, LIDS]`, as of `decode_groups`.
+            gaze: How far their eyes turn in every frame of the film, `[B, n, 4(T-1)+1, 2]` in degrees, as of
+                `decode_groups`.
 
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
         """
+        z = expand_flow(z, self.config.flow_knee)
         z = torch.cat(
             [
                 smooth_flow(
@@ -432,12 +450,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         frames, flows = [], []
         seen = None if points is None else self.read_reference(reference, points, *z.shape[-2:])
         layers = in_layers(reference.float(), self._with_faces(matte, points))
-        shut = None if blinks is None else in_groups(blinks[..., None, None])[:, :, :, :, 0, 0].permute(0, 3, 1, 2)
+        shut = None if blinks is None else _grouped(blinks[..., None])[..., 0]
+        turned = None if gaze is None else _grouped(gaze)
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
-            drawn, _ = self.decode_groups(
-                z[:, :, k], reference, points, seen, layers, None if shut is None else shut[:, :, k], lids
-            )
+            own_shut, own_turned = (None if told is None else told[:, :, k] for told in (shut, turned))
+            drawn, _ = self.decode_groups(z[:, :, k], reference, points, seen, layers, own_shut, lids, own_turned)
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
             flows.append(resized_flow(flow, *reference.shape[-2:]))

@@ -1,6 +1,7 @@
-"""Eyes that shut: the upper lid comes down, with its lashes and its skin, over an eye that stays as it is.
+"""Eyes that turn and shut: what lies between the lids moves with the gaze, and the upper lid comes down over it, with
+its lashes and its skin.
 
-Nothing here is learnt: where the lids' edges are is found by the face mesh, and shutting is geometry. Between the fold
+Nothing here is learnt: where the lids' edges are is found by the face mesh, and the rest is geometry. Between the fold
 under the brow and the lid's edge skin is stretched, at the edge not at all; below the edge nothing changes.
 
 Lids are told as `[..., 2, LIDS]`: of either eye, as seen from left to right, in units of the face's square
@@ -9,6 +10,9 @@ heights of the upper and the lower lid's edge at `COLUMNS` places from corner to
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,6 +37,9 @@ _FOLD, _TO_BROW = 1.15, 0.55  # where skin ends that can be stretched: in openin
 _WIDER, _DEEPER = 1.12, 1.35
 _FAR, _LOST = 6.0, 8.0  # of profiles the mesh tells of an eye that nobody sees: units away from where one was detected
 _PRESENT = 0.5
+# An eyeball's radius in widths of an eye (12 of 30 mm); over how much of the width and of the opening what moves comes
+# to rest; eyes whose opening is less than so much of the width look down or laugh, and stay as they are.
+_EYEBALL, _AT_CORNERS, _AT_LIDS, _NARROW = 0.4, 0.2, 0.15, 0.1
 
 
 @torch.no_grad()
@@ -133,14 +140,8 @@ def lid_shift(lids: Tensor, shut: Tensor, places: Tensor) -> Tensor:
     x, y = places[:, 0], places[:, 1]
     shift = torch.zeros_like(x)
     for eye in lids.unbind(1):  # [N, LIDS]
-        left, right, fold, believed = (eye[:, k, None, None] for k in range(4))
-        column = (x - left) / (right - left).clamp_min(1e-3) * (COLUMNS - 1)
-        before = column.floor().clamp(0, COLUMNS - 2)
-        share = column - before
-        upper, lower = (
-            _gathered(curve, before.long()).lerp(_gathered(curve, before.long() + 1), share)
-            for curve in (eye[:, 4 : 4 + COLUMNS], eye[:, 4 + COLUMNS :])
-        )
+        fold, believed = (eye[:, k, None, None] for k in (2, 3))
+        column, upper, lower = _edges(eye, x)
         fallen = (shut[:, None, None] * believed) * (lower - upper)
         above = upper + fallen - y  # above the lid's edge, where it is now
         long = fold + fallen
@@ -151,32 +152,98 @@ def lid_shift(lids: Tensor, shut: Tensor, places: Tensor) -> Tensor:
     return shift[:, None]
 
 
-def shut_eyes(layers: tuple[Tensor, Tensor, Tensor], squares: Tensor, lids: Tensor, shut: Tensor) -> None:
-    """Shuts the eyes of one face of every picture, layers changed in place.
+def gaze_shift(lids: Tensor, gaze: Tensor, places: Tensor) -> Tensor:
+    """From every place of the face's square to what is to be seen there when eyes have turned: what lies between the
+    lids moves as one piece and comes to rest at the corners and under the lids.
+
+    Args:
+        lids: `[N, 2, LIDS]`.
+        gaze: How far eyes have turned from where they look in the picture, `[N, 2]` in degrees: to the right of the
+            picture, and down.
+        places: x and y in units of the square, `[N, 2, H, W]`.
+
+    Returns:
+        `[N, 2, H, W]` in units.
+    """
+    x, y = places[:, 0], places[:, 1]
+    shift = torch.zeros_like(places)
+    for eye in lids.unbind(1):  # [N, LIDS]
+        (left, right), believed = (eye[:, k, None, None] for k in (0, 1)), eye[:, 3, None, None]
+        width = (right - left).clamp_min(1e-3)
+        column, upper, lower = _edges(eye, x)
+        opening = (lower - upper) / _DEEPER  # as the mesh has it
+        tallest = ((eye[:, 4 + COLUMNS :] - eye[:, 4 : 4 + COLUMNS]).amax(1) / _DEEPER)[:, None, None]
+        open_enough = ((tallest / width - _NARROW) / _NARROW).clamp(0, 1)
+        middle = (column / (COLUMNS - 1) - 0.5).abs()
+        across = ((0.5 - middle) / _AT_CORNERS).clamp(0, 1)
+        down = (y - upper) / opening.clamp_min(1e-3)
+        between = (torch.minimum(down, 1 - down) / _AT_LIDS).clamp(0, 1)
+        share = believed * open_enough * across * across * (3 - 2 * across) * between
+        turned = gaze.deg2rad().sin()[:, :, None, None] * (_EYEBALL * width)[:, None]
+        shift = shift - turned * share[:, None]
+    return shift
+
+
+def _edges(eye: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every `x [N, H, W]`: its column, and the heights of the upper and the lower lid's edge there."""
+    left, right = eye[:, 0, None, None], eye[:, 1, None, None]
+    column = (x - left) / (right - left).clamp_min(1e-3) * (COLUMNS - 1)
+    before = column.floor().clamp(0, COLUMNS - 2)
+    share, first = column - before, before.long()
+    upper, lower = (
+        _gathered(curve, first).lerp(_gathered(curve, first + 1), share)
+        for curve in (eye[:, 4 : 4 + COLUMNS], eye[:, 4 + COLUMNS :])
+    )
+    return column, upper, lower
+
+
+def move_eyes(
+    layers: tuple[Tensor, Tensor, Tensor], squares: Tensor, lids: Tensor, shut: Tensor | None, gaze: Tensor | None
+) -> None:
+    """Turns the eyes of one face of every picture and lets lids fall over them, layers changed in place.
 
     Args:
         layers: Flow `[K, 2, H, W]` in pixels and two more `[K, c, H, W]`, several for each picture.
         squares: From pixels to units of the face's square, `[K, 2, 3]`; of all zeros where there is no face.
         lids: `[N, 2, LIDS]`, K a multiple of N.
-        shut: How far, `[K]` in [0, 1].
+        shut: How far, `[K]` in [0, 1], or None.
+        gaze: How far they turn, `[K, 2]` in degrees (`gaze_shift`), or None.
     """
-    lids = lids.repeat_interleave(len(shut) // len(lids), 0)
-    for k in ((shut > 0) & lids_known(lids) & (squares.abs().sum((1, 2)) > 0)).nonzero()[:, 0].tolist():
-        square, H, W = squares[k : k + 1], *layers[0].shape[-2:]
-        corners = transform(inverse(square), lids[k, :, :2], lids[k, :, 4 : 4 + COLUMNS].mean(1, True).expand(2, 2))[0]
-        reach = 2 * float((lids[k, :, 1] - lids[k, :, 0]).amax() / square[0, :, 0].norm())
-        low, high = corners.amin((1, 2)) - reach, corners.amax((1, 2)) + reach
-        left, right = (int(v.clamp(0, W)) for v in (low[0], high[0]))
-        top, bottom = (int(v.clamp(0, H)) for v in (low[1], high[1]))
-        if left >= right or top >= bottom:
-            continue
-        x, y = grid(bottom - top, right - left, square)
-        x, y = x + left, y + top
-        down = lid_shift(lids[k : k + 1], shut[k : k + 1], transform(square, x, y))
-        shift = turn(inverse(square), torch.cat([torch.zeros_like(down), down], 1))
-        for n, layer in enumerate(layers):
-            there = look_up(layer[k : k + 1], torch.stack([x, y]) + shift)
-            layer[k, :, top:bottom, left:right] = (there + shift if n == 0 else there)[0]
+    lids = lids.repeat_interleave(len(squares) // len(lids), 0)
+    known = lids_known(lids) & (squares.abs().sum((1, 2)) > 0)
+    if gaze is not None:
+        for k in (gaze.any(1) & known).nonzero()[:, 0].tolist():
+            own = slice(k, k + 1)
+            _move((layer[own] for layer in layers), squares[own], lids[own], partial(gaze_shift, lids[own], gaze[own]))
+    if shut is not None:
+        for k in ((shut > 0) & known).nonzero()[:, 0].tolist():
+            own = slice(k, k + 1)
+            _move((layer[own] for layer in layers), squares[own], lids[own], partial(_lid_fall, lids[own], shut[own]))
+
+
+def _lid_fall(lids: Tensor, shut: Tensor, places: Tensor) -> Tensor:
+    """`lid_shift` as what moves both ways, `[N, 2, H, W]`."""
+    down = lid_shift(lids, shut, places)
+    return torch.cat([torch.zeros_like(down), down], 1)
+
+
+def _move(layers: Iterable[Tensor], square: Tensor, lids: Tensor, shift_at: Callable[[Tensor], Tensor]) -> None:
+    """Of one picture, layers `[1, c, H, W]`: around its eyes is seen what lies `shift_at` every place off."""
+    layers = list(layers)
+    H, W = layers[0].shape[-2:]
+    corners = transform(inverse(square), lids[0, :, :2], lids[0, :, 4 : 4 + COLUMNS].mean(1, True).expand(2, 2))[0]
+    reach = 2 * float((lids[0, :, 1] - lids[0, :, 0]).amax() / square[0, :, 0].norm())
+    low, high = corners.amin((1, 2)) - reach, corners.amax((1, 2)) + reach
+    left, right = (int(v.clamp(0, W)) for v in (low[0], high[0]))
+    top, bottom = (int(v.clamp(0, H)) for v in (low[1], high[1]))
+    if left >= right or top >= bottom:
+        return
+    x, y = grid(bottom - top, right - left, square)
+    x, y = x + left, y + top
+    shift = turn(inverse(square), shift_at(transform(square, x, y)))
+    for n, layer in enumerate(layers):
+        there = look_up(layer, torch.stack([x, y]) + shift)
+        layer[:, :, top:bottom, left:right] = there + shift if n == 0 else there
 
 
 def _gathered(curve: Tensor, index: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,6 +41,23 @@ def _mean_between(points: Tensor) -> Tensor:
     points = 0.75 * points + 0.125 * (tall[:, :, :-2] + tall[:, :, 2:])
     wide = F.pad(points, (1, 1, 0, 0), mode="replicate")
     return 0.75 * points + 0.125 * (wide[..., :-2] + wide[..., 2:])
+
+
+def compress_flow(z: Tensor, knee: float | None) -> Tensor:
+    """Latents `[B, z, ...]` whose flow is as it was well below `knee` pixels and grows with its logarithm beyond,
+    `knee asinh(flow / knee)`: a head that leans moves ten times as far as one that talks, and both are to be learnt.
+    None for flow as it is."""
+    return _with_flow(z, lambda flow: knee * (flow / knee).asinh()) if knee else z
+
+
+def expand_flow(z: Tensor, knee: float | None) -> Tensor:
+    """The inverse of `compress_flow`."""
+    return _with_flow(z, lambda flow: knee * (flow / knee).sinh()) if knee else z
+
+
+def _with_flow(z: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    flow, rest = z[:, :FLOW_CHANNELS], z[:, FLOW_CHANNELS:]
+    return torch.cat([(change(flow.float() * FLOW_UNIT) / FLOW_UNIT).to(z.dtype), rest], 1)
 
 
 def shrink(x: Tensor, size: float) -> Tensor:

@@ -8,12 +8,14 @@ A audio tokens of one person in one frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
@@ -262,6 +264,9 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         person_label_stride: From the start of one person's range of labels to that of the next.
         unseen_channels: Channels of the noisy latents that the network predicts but does not look at. What the voice
             decides is then heard anew in every step, instead of being read off the last step's guess.
+        averaged_channels: So many of the first channels of the noisy latents are also seen averaged over their
+            neighbourhood: in how a whole head moves, little of the signal is in any one cell, and a small network does
+            not find out by itself what many of them say together.
 
     Raises:
         InputError: For an unknown `audio_injection`, or labels that do not tell people apart.
@@ -313,6 +318,7 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         person_label_range: float = 4.0,
         person_label_stride: float = 20.0,
         unseen_channels: tuple[int, ...] = (),
+        averaged_channels: int = 0,
     ) -> None:
         check_audio_injection(audio_injection)
         person_labels = PersonLabels(person_label_range, person_label_stride)
@@ -364,6 +370,9 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         if absolute_positions:
             self.position_embedding = nn.Linear(_POSITION_FEATURES, inner_dim, bias=False)
             nn.init.zeros_(self.position_embedding.weight)
+        if averaged_channels:
+            self.average_embedding = nn.Linear(len(_NEIGHBOURHOODS) * averaged_channels, inner_dim, bias=False)
+            nn.init.zeros_(self.average_embedding.weight)
 
     @apply_lora_scale("attention_kwargs")
     def forward(
@@ -412,7 +421,10 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
             hidden_states = hidden_states * seen.view(1, -1, 1, 1, 1)
         cos, sin = self.rope(hidden_states)  # [1, S, 1, D], each value twice
         rotary_emb = cos[..., 0::2].float().contiguous(), sin[..., 0::2].float().contiguous()  # [1, S, 1, D/2]
+        around = self._averages(hidden_states) if self.config.averaged_channels else None
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()  # [B, S, dim]
+        if around is not None:
+            hidden_states = hidden_states + self.average_embedding(around.to(hidden_states))
         if self.config.absolute_positions:
             hidden_states = hidden_states + self.position_embedding(_position_features(grid).to(hidden_states))
 
@@ -472,6 +484,19 @@ class MultiTalkTransformer3DModel(WanTransformer3DModel):
         cos, sin = label_rotary(labels, self.config.attention_head_dim)
         return Voices(together, (cos.unsqueeze(1), sin.unsqueeze(1)), frame_tokens)
 
+    def _averages(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Means of the first channels around every token, `[B, S, 2 c]`: of noise they have a spread of one, and what
+        is much larger is compressed."""
+        seen = hidden_states[:, : self.config.averaged_channels].float()
+        counted = torch.cat([torch.ones_like(seen[:, :1]), seen], 1)
+        means = []
+        for size in _NEIGHBOURHOODS:
+            padding = [length // 2 for length in reversed(size) for _ in range(2)]
+            sums = F.avg_pool3d(F.pad(counted, padding), size, stride=1)  # zeros beyond the edge do not count
+            means.append((sums[:, 1:] / sums[:, :1] * math.prod(size) ** 0.5).asinh())
+        patch = tuple(self.config.patch_size)
+        return F.avg_pool3d(torch.cat(means, 1), patch).flatten(2).transpose(1, 2)
+
     def _unpatchify(self, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
         """`[B, S, p_t p_h p_w C]` -> `[B, C, T', H, W]`."""
         blocks = tokens.unflatten(1, grid).unflatten(-1, (*self.config.patch_size, -1))  # [B, T, h, w, pt, ph, pw, C]
@@ -506,6 +531,7 @@ def _text_owner(text: torch.Tensor, masks: torch.Tensor | None, grid: tuple[int,
 
 
 _POSITION_FEATURES = 10
+_NEIGHBOURHOODS = ((1, 5, 5), (5, 5, 5))  # frames, rows and columns of latents: a head, at one time and for a while
 
 
 def _position_features(grid: tuple[int, int, int]) -> torch.Tensor:

@@ -22,7 +22,8 @@ from talkies.media.people_matte import people_matte
 from talkies.models.lids import find_lids
 from talkies.sampling.rollout import Clip, Condition, Conditioning
 
-Blinks = Callable[[int, int, int], Tensor]
+OfEyes = Callable[[int, int, int], Tensor]
+"""Faces to a picture, first frame of the video and number of frames -> something of each, ``[B, n, F, ...]``."""
 
 MASK_CHANNELS = TEMPORAL_STRIDE
 """Wan's mask has one channel per video frame of a latent frame."""
@@ -139,12 +140,19 @@ class ReferenceConditioning:
         vae: ``AutoencoderReference``.
         reference: ``[B, 3, H, W]`` in [-1, 1].
         device: Where the run happens.
-        blinks: Faces to a picture, first frame of the video and number of frames -> how far eyes shut, ``[B, n, F]`` in
-            [0, 1]; None leaves it to the latents.
+        blinks: How far eyes shut, ``[B, n, F]`` in [0, 1]; None leaves it to the latents.
+        gaze: How far eyes turn to the right and down, ``[B, n, F, 2]`` in degrees; None for not at all.
     """
 
-    def __init__(self, vae: Any, reference: Tensor, device: torch.device, blinks: Blinks | None = None) -> None:
-        self._vae, self._blinks = vae, blinks
+    def __init__(
+        self,
+        vae: Any,
+        reference: Tensor,
+        device: torch.device,
+        blinks: OfEyes | None = None,
+        gaze: OfEyes | None = None,
+    ) -> None:
+        self._vae, self._blinks, self._gaze = vae, blinks, gaze
         # Small, and not run through forward, which is where offloading would bring it to the run's device.
         self._vae_device = vae.device
         self._scale = _LatentScale(vae.config.latents_mean, vae.config.latents_std, device)
@@ -162,7 +170,7 @@ class ReferenceConditioning:
         ]
         self._faces, self._matte = found.to(vae.device), matte.to(vae.device)
         self._lids: Tensor | None = None
-        if blinks is not None:
+        if blinks is not None or gaze is not None:
             lids = [find_lids(frame.cpu(), points) for frame, points in zip(self.reference, found, strict=True)]
             self._lids = torch.stack(lids).to(vae.device)  # [B, n, 2, LIDS]
         features = vae.encode_reference(self._vae_reference, torch.stack(places).to(vae.device))
@@ -190,19 +198,24 @@ class ReferenceConditioning:
     def decode(self, latents: Tensor, start: int = 0) -> Clip:
         """4(T-1)+1 frames, and the flow they were warped with."""
         latents = self._scale.from_unit(latents).to(self._vae_device)
-        blinks = None
-        if self._blinks is not None:
-            frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
-            blinks = self._blinks(self._faces.shape[1], start, frames).to(self._vae_device)
-        decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks, self._matte, self._lids)
+        frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
+        blinks, gaze = (
+            None if drawn is None else drawn(self._faces.shape[1], start, frames).to(self._vae_device)
+            for drawn in (self._blinks, self._gaze)
+        )
+        decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks, self._matte, self._lids, gaze)
         return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 
 def conditioning_for(
-    vae: VideoAutoencoder, reference: Tensor, device: torch.device, blinks: Blinks | None = None
+    vae: VideoAutoencoder,
+    reference: Tensor,
+    device: torch.device,
+    blinks: OfEyes | None = None,
+    gaze: OfEyes | None = None,
 ) -> Conditioning:
-    """The strategy of an autoencoder, told by its configuration (``requires_reference``); others leave ``blinks`` to
-    their latents."""
+    """The strategy of an autoencoder, told by its configuration (``requires_reference``); others leave eyes to their
+    latents."""
     if vae.config.get("requires_reference", False):
-        return cast(Conditioning, ReferenceConditioning(vae, reference, device, blinks))
+        return cast(Conditioning, ReferenceConditioning(vae, reference, device, blinks, gaze))
     return cast(Conditioning, WanConditioning(vae, reference, device))

@@ -24,9 +24,9 @@ from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
-from talkies.pipelines.blinking import drawn_blinks
 from talkies.pipelines.conditioning import conditioning_for
 from talkies.pipelines.encoding import ConditionEncoding
+from talkies.pipelines.eyes import drawn_blinks, drawn_gaze
 from talkies.pipelines.fingerprints import fingerprint
 from talkies.pipelines.inputs import (
     GenerationPlan,
@@ -322,7 +322,8 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
         settings = request.settings or self.defaults
         reference = load_reference(request, plan.batch, plan.size)
         blinks = drawn_blinks(generators, reference, settings.blinks_per_minute)
-        conditioning = conditioning_for(self.vae, reference, self._execution_device, blinks)
+        gaze = drawn_gaze(generators, reference, settings.gaze_scale)
+        conditioning = conditioning_for(self.vae, reference, self._execution_device, blinks, gaze)
         conditions = self.encode_conditions(
             request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:]
         )

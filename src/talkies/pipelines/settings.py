@@ -47,6 +47,8 @@ class GenerationSettings:
         clip_sample: With "sample", (first channel, one past the last, limit): clean latents beyond it are cut off.
         blinks_per_minute: How often everybody blinks, for autoencoders that know faces (``talkies.domain.blinks``); 0
             leaves it to the network.
+        gaze_scale: How far everybody's eyes wander (``talkies.domain.gaze``), for the same autoencoders: 1 as in
+            conversation, 0 not at all.
         max_sequence_length: Text tokens; longer prompts are cut.
         size: A table of the authors' ("multitalk-480", "multitalk-720"), "WIDTHxHEIGHT", or a number of pixels to keep
             the picture's shape with, in all (61440) or for each person ("30720 each": faces keep their size).
@@ -68,6 +70,7 @@ class GenerationSettings:
     prediction: Literal["velocity", "sample"] = "velocity"
     clip_sample: tuple[tuple[int, int, Annotated[float, Field(gt=0)]], ...] = ()
     blinks_per_minute: Annotated[float, Field(ge=0, le=60)] = 0.0
+    gaze_scale: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_sequence_length: Annotated[int, Field(ge=1, le=8192)] = 512
     size: str | int = "multitalk-480"
     segment_frames: int = 81

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.blinks import blink_moments, lid
 from talkies.domain.errors import InputError
+from talkies.domain.gaze import fixations
 from talkies.stage.alignment import SILENCE, Phone
 from talkies.stage.curves import GRID_RATE, Curve, bump, grid_length, smooth, smooth_noise
 from talkies.stage.performance import FACE_UNITS, Performance
@@ -183,8 +184,7 @@ def _head(prosody: Prosody, voiced: Curve, rng: np.random.Generator, style: Styl
 def _gaze(head: Curve, rng: np.random.Generator, style: Style, partner: Curve, role: Role) -> tuple[Curve, list[float]]:
     """Eyes relative to the head in degrees `[n, 2]`, and the times of large jumps in seconds.
 
-    People fixate for 0.4 to 2 s and jump in 40 ms; speakers look away more than listeners (Argyle and Cook 1976). The
-    eyes hold their target while the head moves.
+    The eyes hold their target while the head moves.
     """
     count = len(head)
     away = {"speaker": 0.28, "listener": 0.08, "idle": 0.45}[role] * min(style.liveliness, 1.3)
@@ -192,18 +192,14 @@ def _gaze(head: Curve, rng: np.random.Generator, style: Style, partner: Curve, r
     jumps: list[float] = []
     target[:, 0] = partner
     now, last = 0, np.zeros(2)
+    looked = fixations(away, rng)
     while now < count:
-        if rng.random() < away:
-            offset = np.array([rng.choice([-1, 1]) * rng.uniform(6, 18), rng.uniform(-9, 6)])
-            length = rng.uniform(0.3, 0.9)
-        else:
-            offset = rng.normal(0, 1.1, 2)  # from eye to eye to mouth
-            length = rng.uniform(0.5, 2.2)
-        if now and np.abs(offset - last).sum() > 8:
+        fixation = next(looked)
+        if now and np.abs(fixation.offset - last).sum() > 8:
             jumps.append(now / GRID_RATE)
-        stop = min(count, now + int(length * GRID_RATE))
-        target[now:stop] += offset
-        now, last = stop, offset
+        stop = min(count, now + int(fixation.seconds * GRID_RATE))
+        target[now:stop] += fixation.offset
+        now, last = stop, fixation.offset
     jumps += [float(at) / GRID_RATE for at in np.flatnonzero(np.abs(np.diff(partner, append=partner[-1])) > 4)[::8]]
     eyes = smooth(target, 0.012) - head[:, :2]
     return np.clip(eyes, [-28, -18], [28, 16]), jumps

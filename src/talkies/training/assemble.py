@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS, PLACES
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, MOTION_CHANNELS, PLACES
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.training.codec import CodecRecipe, CodecTrainer
@@ -34,6 +34,7 @@ from talkies.training.composites import FACE_LENGTH, Composer
 #: smoothing, consecutive frames of a photograph that talks differed by 0.23 grey levels within a latent frame and 0.36
 #: between two; without all this by 0.81 and 1.25 (the first version, with a coring of 0.12).
 CORING, FLOW_CORING, FLOW_SMOOTHING = 2.0, 0.15, 5
+FLOW_KNEE = 2.0  # spreads: talking heads stay below it
 #: Lips re-made from their labels open 0.80 as far as in the film (`benchmarks/codec.py --lips 24`), and the video
 #: model's own are a little smaller than true ones: on four films of the fifth version a face mesh saw an amplitude of
 #: 0.69 at a gain of 1.25, and on true films 0.76.
@@ -72,7 +73,7 @@ def freeze_codec(recipe: CodecRecipe, folder: Path, like: Path | None = None, dr
     codec = trainer.evaluation_model()
     if like is not None:
         config = AutoencoderReference.load_config(like)
-        return _save(codec, config["latents_std"], folder)
+        return _save(codec, config["latents_std"], config.get("flow_knee"), folder)
     composer, rng = Composer(trainer.training, recipe.crop), np.random.default_rng(5)
     latents = []
     for _ in range(draws):
@@ -85,10 +86,13 @@ def freeze_codec(recipe: CodecRecipe, folder: Path, like: Path | None = None, dr
     expression = spread[FLOW_CHANNELS : MOTION_CHANNELS - PLACES].unflatten(0, (FRAMES, EXPRESSIONS))
     expression.copy_(expression.mean(0, keepdim=True).expand_as(expression))
     spread[MOTION_CHANNELS:] = spread[MOTION_CHANNELS : MOTION_CHANNELS + 8].square().mean().sqrt()
-    return _save(codec, [round(max(float(v), 1e-3), 5) for v in spread], folder)
+    statistics = [round(max(float(v), 1e-3), 5) for v in spread]
+    return _save(codec, statistics, round(FLOW_KNEE * statistics[0] * FLOW_UNIT, 4), folder)
 
 
-def _save(codec: AutoencoderReference, spread: list[float], folder: Path) -> AutoencoderReference:
+def _save(
+    codec: AutoencoderReference, spread: list[float], flow_knee: float | None, folder: Path
+) -> AutoencoderReference:
     """With its statistics, in bf16; no change is zero, so no mean is taken off."""
     codec.register_to_config(
         latents_mean=[0.0] * len(spread),
@@ -96,6 +100,7 @@ def _save(codec: AutoencoderReference, spread: list[float], folder: Path) -> Aut
         coring=round(CORING * spread[MOTION_CHANNELS], 4),
         flow_coring=FLOW_CORING,
         flow_smoothing=FLOW_SMOOTHING,
+        flow_knee=flow_knee,
         lip_gain=LIP_GAIN,
         face_length=FACE_LENGTH,
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.motion_latents import CELL, EXPRESSIONS, FRAMES
+from talkies.models.motion_latents import CELL, EXPRESSIONS, FRAMES, compress_flow
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
 from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, places_of, since_reference
@@ -135,6 +135,7 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
     both, moves, faces = in_groups(film), in_groups(flow), in_groups(added)
     faces[count:] = 0  # of a frame that is given only the picture is known
     z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves, faces)
+    z = compress_flow(z, codec.config.flow_knee)
     with torch.autocast("cpu", torch.bfloat16):
         seen = torch.from_numpy(strip.seen[reference])[None]
         condition = codec.encode_reference(still[None], seen)[0].float()

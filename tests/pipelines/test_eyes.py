@@ -1,10 +1,10 @@
-"""Blinks of a run hang on its seed alone: not on segments, batches, devices or what noise was drawn before."""
+"""What eyes do in a run hangs on its seed alone: not on segments, batches, devices or what noise was drawn before."""
 
 from __future__ import annotations
 
 import torch
 
-from talkies.pipelines.blinking import drawn_blinks
+from talkies.pipelines.eyes import drawn_blinks, drawn_gaze
 
 PICTURES = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)
 SAME = PICTURES[:1].expand(2, -1, -1, -1)
@@ -50,3 +50,15 @@ def test_none_and_nobody() -> None:
 def test_another_picture_blinks_at_other_moments() -> None:
     one, other = (drawn_blinks(seeded(1), picture[None], 17) for picture in PICTURES)
     assert one is not None and other is not None and not torch.equal(one(1, 0, 900), other(1, 0, 900))
+
+
+def test_gaze_wanders_from_where_it_is_in_the_picture() -> None:
+    gaze = drawn_gaze(seeded(3), PICTURES, 1.0)
+    assert gaze is not None and drawn_gaze(seeded(3), PICTURES, 0.0) is None
+    whole = gaze(2, 0, 500)
+    assert whole.shape == (2, 2, 500, 2) and not whole[:, :, 0].any() and gaze(0, 0, 33).shape == (2, 0, 33, 2)
+    assert torch.equal(whole[:, :, 120:153], gaze(2, 120, 33))
+    sideways, down = whole[..., 0].abs(), whole[..., 1].abs()
+    assert 6 <= sideways.max() <= 12 and down.max() <= 5  # somebody glanced away
+    assert sideways.median() < 2
+    assert len({tuple(each.tolist()) for each in whole[..., 0].flatten(0, 1)}) == 4  # not in unison
