@@ -14,12 +14,13 @@ import pytest
 import torch
 from transformers import UMT5EncoderModel
 
-from talkies.domain.expression import BLINK, EXPRESSION, EYES_SHUT
+from talkies.domain.expression import AT_MOUTH, BLINK, EXPRESSION, EYES_SHUT
 from talkies.domain.face_units import FACE_UNITS
+from talkies.domain.moods import MOODS, Mood, mood_expression
 from talkies.domain.performer import Performer
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.face_painter import MOUTH, SQUARE
-from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS, PLACES
 from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
 from talkies.training.composite_batches import CompositeBatches, collate
@@ -27,12 +28,12 @@ from talkies.training.composites import EYE_MARGIN, Composer, find_tracks
 from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, eyes, mouths, painter_loss
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
-from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec
+from talkies.training.moods import with_mood
+from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec, mood_onset
 from talkies.training.prepare import (
     Pairing,
     PrepareRecipe,
     aligned_start,
-    changes_mood,
     onset_of,
     part_of,
     prepare,
@@ -70,6 +71,7 @@ def draw_track(folder: Path, person: int) -> None:
     low = points.min(1)
     path = folder / f"person-{person:07d}-take-00.npy"
     np.save(path, frames)
+    words = {"role": "speaker", "mood": "happy"}
     np.savez(
         path.with_suffix(".npz"),
         face_units=units,
@@ -79,7 +81,7 @@ def draw_track(folder: Path, person: int) -> None:
         face_box=np.concatenate([low - 10, points.max(1) + 6], 1),
         waveform=(rng.standard_normal(FILMED * 640) * 2000).astype(np.int16),
         gesture=np.repeat([0, 3, 0], FILMED // 3).astype(np.uint8),
-        meta=np.array(json.dumps({"person": person, "style": {"mood": "happy", "mood_onset": 1.0}})),
+        meta=np.array(json.dumps({"person": person, "style": {"mood": "happy", "mood_onset": 1.0}, "words": words})),
     )
 
 
@@ -284,23 +286,42 @@ def test_a_mood_that_the_picture_has_is_not_told(folder: Path, codec: Path) -> N
     track = find_tracks(folder / "tracks")[0]
     panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
     always = replace(panel, about={**panel.about, "style": {"mood": "happy", "mood_onset": -1.0}})
-    neutral = replace(panel, about={**panel.about, "style": {"mood": "neutral", "mood_onset": 1.0}})
-    assert [changes_mood(p) for p in (panel, always, neutral)] == [True, False, False]
     assert not part_of(always, 24, 21).in_mood
+    assert with_mood(always, "sad", [1.0] * 64, np.random.default_rng(0)) is always
 
 
-def test_moods_appear_after_the_picture(folder: Path, codec: Path) -> None:
-    """Of five people one is moody; she is in every clip, which shows the picture first."""
-    made = [build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, str(k))
-            for k, track in enumerate(find_tracks(folder / "tracks"))]  # fmt: skip
-    calm = [replace(panel, about={**panel.about, "style": {"mood": "neutral"}}) for panel in made[1:]]
-    recipe = PrepareRecipe(
-        tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
-        latent_frames=6, people={2: 1.0}, gestures=0.0, moods=1.0,
-    )  # fmt: skip
-    pairing = Pairing(recipe, [made[0], *calm], {}, np.random.default_rng(0))
-    for _ in range(20):
-        assert [start for panel, start in pairing.draw() if panel.person == "0"] == [0]
+@pytest.mark.parametrize("role", ["speaker", "listener"])
+@pytest.mark.parametrize("mood", MOODS)
+def test_anybody_may_come_to_feel_anything(folder: Path, codec: Path, mood: Mood, role: str) -> None:
+    """The plain way: every frame's expressions, as they stand in every cell of the mouth or the eyes."""
+    track = find_tracks(folder / "tracks")[0]
+    panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    style = {"mood": "neutral", "mood_onset": -1.0}
+    panel = replace(panel, about={**panel.about, "style": style, "words": {"role": role, "mood": "neutral"}})
+    spread = np.random.default_rng(1).uniform(0.5, 2, panel.groups.shape[1]).tolist()
+    felt = with_mood(panel, mood, spread, np.random.default_rng(2))
+    part = part_of(felt, 0, 33)
+    assert part.in_mood and felt.about["words"]["mood"] == mood and panel.about["words"]["mood"] == "neutral"
+    onset = mood_onset(felt.about)
+    assert 0 <= onset <= 0.7
+    changed = (felt.groups.float() - panel.groups.float()) * torch.tensor(spread)[:, None, None]
+    assert not changed[:, :FLOW_CHANNELS].any() and not changed[:, MOTION_CHANNELS - PLACES :].any()
+    levels = []
+    for group in range(len(panel.groups)):
+        for frame in range(FRAMES):
+            share = min(max(((1 + group * FRAMES + frame) / 25 - onset) / 0.5, 0), 1)
+            for number, name in enumerate(EXPRESSION):
+                mouth = name in AT_MOUTH
+                place = MOTION_CHANNELS - PLACES + (not mouth)
+                where = panel.groups[group, place].float() * spread[place]
+                wanted = mood_expression(mood)[number] * share * (0.55 if mouth and role == "speaker" else 1.0) * where
+                got = changed[group, FLOW_CHANNELS + frame * EXPRESSIONS + number]
+                if wanted.abs().max() > 0.5:
+                    levels.append(float((got * wanted).sum() / wanted.square().sum()))
+                elif not wanted.any():
+                    assert not got.any()
+    assert not levels or (max(levels) - min(levels) < 0.02 and 0.6 <= levels[0] <= 1.05)  # three quarters, more or less
+    assert levels or mood == "neutral"
 
 
 @pytest.mark.parametrize(("lead", "latest", "start"), [(8, 6, 2), (3, 6, 3), (3, 2, None), (16, 6, 0), (20, 6, None)])
@@ -321,7 +342,7 @@ def test_gestures_are_paired_with_each_other_and_with_the_quiet(folder: Path, co
             for k, track in enumerate(find_tracks(folder / "tracks"))]  # fmt: skip
     recipe = PrepareRecipe(
         tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
-        latent_frames=6, people={2: 0.5, 3: 0.5}, gestures=1.0, second_gesture=second, moods=0.0,
+        latent_frames=6, people={2: 0.5, 3: 0.5}, gestures=1.0, second_gesture=second,
     )  # fmt: skip
     pairing = Pairing(recipe, made, {3: 7}, np.random.default_rng(0))
     counts = set()

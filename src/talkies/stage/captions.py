@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from talkies.domain.errors import InputError
+from talkies.domain.moods import Mood
 from talkies.stage.dialogue import Pattern
 from talkies.stage.gestures import GestureName
-from talkies.stage.motion import Mood, Role
+from talkies.stage.motion import Role
 
 
 @dataclass(frozen=True)

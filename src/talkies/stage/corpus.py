@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from talkies.domain.moods import MOODS
 from talkies.domain.own_words import own_words
 from talkies.domain.performer import Performer
 from talkies.stage.background import KINDS
@@ -17,7 +18,7 @@ from talkies.stage.clips import SETS, person_words, plan_clip
 from talkies.stage.dialogue import PATTERNS
 from talkies.stage.gestures import GESTURES
 from talkies.stage.identity import Identity
-from talkies.stage.motion import MOODS, Role, Style
+from talkies.stage.motion import Role, Style
 
 #: Ways to put captions of performers, as `describe` numbers them: mostly what is done, rarely how everybody looks.
 _PLANS = (2, 2, 4, 4, 4, 1, 0, 3)

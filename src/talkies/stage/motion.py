@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from talkies.domain.blinks import blink_moments, lid
 from talkies.domain.errors import InputError
 from talkies.domain.gaze import fixations
+from talkies.domain.moods import MOOD_UNITS, MOODS, ONSET, WHILE_SPEAKING, Mood
 from talkies.stage.alignment import SILENCE, Phone
 from talkies.stage.curves import GRID_RATE, Curve, bump, grid_length, smooth, smooth_noise
 from talkies.stage.performance import FACE_UNITS, Performance
@@ -26,18 +27,6 @@ from talkies.stage.visemes import mouth_shapes
 FPS = 25.0
 
 Role = Literal["speaker", "listener", "idle"]
-Mood = Literal["neutral", "happy", "serious", "sad", "surprised", "annoyed"]
-MOODS: tuple[Mood, ...] = ("neutral", "happy", "serious", "sad", "surprised", "annoyed")
-
-#: Standing expression of each mood; a trailing * stands for left and right.
-_MOOD_UNITS: dict[Mood, dict[str, float]] = {
-    "neutral": {"mouthSmile*": 0.06},
-    "happy": {"mouthSmile*": 0.34, "cheekSquint*": 0.22, "eyeSquint*": 0.10, "browOuterUp*": 0.06},
-    "serious": {"browDown*": 0.16, "eyeSquint*": 0.05},
-    "sad": {"browInnerUp": 0.42, "mouthFrown*": 0.26, "eyeSquint*": 0.04},
-    "surprised": {"browInnerUp": 0.35, "browOuterUp*": 0.38, "eyeWide*": 0.30},
-    "annoyed": {"browDown*": 0.42, "noseSneer*": 0.14, "eyeSquint*": 0.16, "mouthFrown*": 0.08},
-}
 #: How often each mood is drawn.
 _MOOD_SHARES = (0.40, 0.28, 0.12, 0.06, 0.07, 0.07)
 
@@ -215,11 +204,10 @@ def _express(units: Curve, prosody: Prosody, voiced: Curve, rng: np.random.Gener
     count = len(units)
     strength = np.clip(0.75 + 0.25 * smooth_noise(rng, count, 0.6), 0.3, 1.3)
     if style.mood_onset >= 0:
-        strength *= smooth(np.clip((np.arange(count) / GRID_RATE - style.mood_onset) / 0.5, 0, 1), 0.05)
-    for name, value in _MOOD_UNITS[style.mood].items():
+        strength *= smooth(np.clip((np.arange(count) / GRID_RATE - style.mood_onset) / ONSET, 0, 1), 0.05)
+    for name, value in MOOD_UNITS[style.mood].items():
         level = value * strength
-        # A smile spreads the lips and would fight the vowels: it recedes while speaking.
-        _add(units, name, level * (1 - 0.45 * voiced) if name.startswith("mouth") else level)
+        _add(units, name, level * (1 - (1 - WHILE_SPEAKING) * voiced) if name.startswith("mouth") else level)
     live = style.liveliness
     accents = smooth(prosody.accents, 0.06)
     lift = live * (0.30 * accents + 0.10 * np.clip(smooth(prosody.melody, 0.08), 0, 1.5) * voiced)

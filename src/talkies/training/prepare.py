@@ -25,14 +25,17 @@ from transformers import PreTrainedTokenizerFast
 
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
+from talkies.domain.moods import MOODS, Mood
 from talkies.domain.own_words import own_words
 from talkies.domain.performer import Performer
 from talkies.media.acoustics import Acoustics
 from talkies.media.loudness import LoudnessMeter
 from talkies.media.vocal_tract import move_formants, other_throat
 from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
+from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import FRAMES
 from talkies.training.composites import Track, find_tracks
+from talkies.training.moods import with_mood
 from talkies.training.panels import STARTS, Panel, build_panel, load_codec, mood_onset, side_by_side
 from talkies.training.shards import CacheWriter
 from talkies.training.text import train_tokenizer
@@ -63,7 +66,7 @@ class PrepareRecipe(BaseModel):
     plain_prompts: float = Field(0.25, description="Share of clips with a prompt that says no more than who is there.")
     gestures: float = Field(0.5, description="Share of clips in which somebody makes a gesture, where tracks have any.")
     second_gesture: float = Field(0.4, description="Share of these in which two people make one each.")
-    moods: float = Field(0.4, description="Share of clips in which somebody's mood appears after the picture.")
+    moods: float = Field(0.4, description="Share of people whose mood appears after the picture.")
     threads: int = 1
     seed: int = 0
 
@@ -163,11 +166,6 @@ def part_of(panel: Panel, first: int, frames: int) -> Performer:
     return Performer(panel.about, gestures, 0 <= mood_onset(panel.about) < (first + frames) / FPS - 0.5)
 
 
-def changes_mood(panel: Panel) -> bool:
-    """Whether the picture does not show yet what is felt."""
-    return mood_onset(panel.about) >= 0 and panel.about["style"]["mood"] != "neutral"
-
-
 def onset_of(panel: Panel) -> tuple[int, int]:
     """Number of a panel's first gesture and the frame in which its stroke begins; (0, 0) without any."""
     shown = panel.gesture.nonzero()
@@ -211,7 +209,6 @@ class Pairing:
         self._latest = min(STARTS[-1], min(len(panel.groups) for panel in panels) - (recipe.latent_frames - 1))
         aligned = {k: aligned_start(panel, leads, self._latest) for k, panel in enumerate(panels)}
         self._featured = [(k, start) for k, start in aligned.items() if start is not None]
-        self._moody = [panel for panel in panels if changes_mood(panel)]
         self._pool: list[int] = []
 
     def draw(self) -> list[tuple[Panel, int]]:
@@ -223,8 +220,6 @@ class Pairing:
             for _ in range(min(wanted, 2 if self._rng.random() < self._recipe.second_gesture else 1)):
                 number, start = self._featured[int(self._rng.integers(len(self._featured)))]
                 self._join(chosen, self._panels[number], start)
-        if self._moody and self._rng.random() < self._recipe.moods and len(chosen) < wanted:
-            self._join(chosen, self._moody[int(self._rng.integers(len(self._moody)))], 0)
         for attempt in range(100):
             if len(chosen) == wanted:
                 break
@@ -243,6 +238,11 @@ class Pairing:
             chosen.append((panel, start))
 
 
+def _draw_mood(share: float, rng: np.random.Generator) -> Mood:
+    """A mood other than the neutral one, with probability `share`."""
+    return MOODS[1 + int(rng.integers(len(MOODS) - 1))] if rng.random() < share else MOODS[0]
+
+
 def write_round(
     recipe: PrepareRecipe,
     panels: list[Panel],
@@ -251,14 +251,18 @@ def write_round(
     describe: Describe,
     ids: Callable[[str], Tensor],
     leads: Mapping[int, int],
+    spread: Sequence[float],
 ) -> None:
-    """One pass of fresh pairings with their captions."""
+    """One pass of fresh pairings with fresh moods and their captions; `spread [z]` is that of the latents."""
     rng = np.random.default_rng([recipe.seed, number])
     pairing = Pairing(recipe, panels, leads, rng)
     for _ in range(recipe.samples_per_round):
-        chosen, starts = zip(*pairing.draw(), strict=True)
+        drawn, starts = zip(*pairing.draw(), strict=True)
+        plain = rng.random() < recipe.plain_prompts
+        share = 0.0 if plain else recipe.moods  # what is shown is told
+        chosen = [with_mood(panel, _draw_mood(share, rng), spread, rng) for panel in drawn]
         parts = [part_of(panel, FRAMES * start, pairing.frames) for panel, start in zip(chosen, starts, strict=True)]
-        if rng.random() < recipe.plain_prompts and not any(part.gestures for part in parts):
+        if plain and not any(part.gestures for part in parts):
             prompt = PROMPTS[len(chosen)][int(rng.integers(len(PROMPTS[len(chosen)])))]
         else:
             prompt = describe(parts, rng)
@@ -315,6 +319,7 @@ def prepare(
     if len({panel.person for panel in panels}) < max(recipe.people):
         raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
     tokenizer = _tokenizer(recipe)
+    spread = AutoencoderReference.load_config(recipe.codec)["latents_std"]
 
     def ids(text: str) -> Tensor:
         padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
@@ -324,7 +329,7 @@ def prepare(
     first = json.loads(done.read_text()) if done.exists() else 0
     with CacheWriter(recipe.output, context=recipe.context, null_prompt=ids("")) as writer:
         for number in range(first, recipe.rounds):
-            write_round(recipe, panels, number, writer, describe, ids, leads)
+            write_round(recipe, panels, number, writer, describe, ids, leads, spread)
             writer.flush()
             done.write_text(json.dumps(number + 1))
             say(f"round {number + 1} of {recipe.rounds}: {len(writer)} clips")
