@@ -324,6 +324,19 @@ def test_anybody_may_come_to_feel_anything(folder: Path, codec: Path, mood: Mood
     assert levels or mood == "neutral"
 
 
+def test_what_somebody_felt_in_the_film_is_taken_off(folder: Path, codec: Path) -> None:
+    """Happy from the first second on, then surprised instead: the smile goes where it was, brows rise."""
+    track = find_tracks(folder / "tracks")[0]
+    panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    felt = with_mood(panel, "surprised", [1.0] * panel.groups.shape[1], np.random.default_rng(2))
+    changed = felt.groups.float() - panel.groups.float()
+    expression = changed[:, FLOW_CHANNELS : FLOW_CHANNELS + FRAMES * EXPRESSIONS].unflatten(1, (FRAMES, EXPRESSIONS))
+    names = list(EXPRESSION)
+    smile, brows = (expression[:, :, names.index(name)].flatten(0, 1) for name in ("wide", "brow"))
+    assert not smile[:25].any() and smile[-1].min() < -0.1 and smile.max() <= 0
+    assert brows[-1].max() > 0.5 and felt.about["style"]["mood"] == "surprised"
+
+
 @pytest.mark.parametrize(("lead", "latest", "start"), [(8, 6, 2), (3, 6, 3), (3, 2, None), (16, 6, 0), (20, 6, None)])
 def test_gestures_begin_with_the_clip(folder: Path, codec: Path, lead: int, latest: int, start: int | None) -> None:
     """Its stroke begins in frame 15."""

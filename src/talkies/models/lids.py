@@ -11,7 +11,7 @@ heights of the upper and the lower lid's edge at `COLUMNS` places from corner to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -211,14 +211,12 @@ def move_eyes(
     """
     lids = lids.repeat_interleave(len(squares) // len(lids), 0)
     known = lids_known(lids) & (squares.abs().sum((1, 2)) > 0)
-    if gaze is not None:
-        for k in (gaze.any(1) & known).nonzero()[:, 0].tolist():
+    for told, shift in ((gaze, gaze_shift), (shut, _lid_fall)):  # lids fall over eyes that have turned
+        if told is None:
+            continue
+        for k in (told.reshape(len(squares), -1).any(1) & known).nonzero()[:, 0].tolist():
             own = slice(k, k + 1)
-            _move((layer[own] for layer in layers), squares[own], lids[own], partial(gaze_shift, lids[own], gaze[own]))
-    if shut is not None:
-        for k in ((shut > 0) & known).nonzero()[:, 0].tolist():
-            own = slice(k, k + 1)
-            _move((layer[own] for layer in layers), squares[own], lids[own], partial(_lid_fall, lids[own], shut[own]))
+            _move([layer[own] for layer in layers], squares[own], lids[own], partial(shift, lids[own], told[own]))
 
 
 def _lid_fall(lids: Tensor, shut: Tensor, places: Tensor) -> Tensor:
@@ -227,9 +225,8 @@ def _lid_fall(lids: Tensor, shut: Tensor, places: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(down), down], 1)
 
 
-def _move(layers: Iterable[Tensor], square: Tensor, lids: Tensor, shift_at: Callable[[Tensor], Tensor]) -> None:
+def _move(layers: Sequence[Tensor], square: Tensor, lids: Tensor, shift_at: Callable[[Tensor], Tensor]) -> None:
     """Of one picture, layers `[1, c, H, W]`: around its eyes is seen what lies `shift_at` every place off."""
-    layers = list(layers)
     H, W = layers[0].shape[-2:]
     corners = transform(inverse(square), lids[0, :, :2], lids[0, :, 4 : 4 + COLUMNS].mean(1, True).expand(2, 2))[0]
     reach = 2 * float((lids[0, :, 1] - lids[0, :, 0]).amax() / square[0, :, 0].norm())
