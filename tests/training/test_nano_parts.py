@@ -12,15 +12,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import UMT5EncoderModel
 
 from talkies.domain.expression import AT_MOUTH, BLINK, EXPRESSION, EYES_SHUT
 from talkies.domain.face_units import FACE_UNITS
+from talkies.domain.liveliness import CALMEST, LIVELIEST
 from talkies.domain.moods import MOODS, Mood, mood_expression
 from talkies.domain.performer import Performer
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.face_painter import MOUTH, SQUARE
-from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS, PLACES
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS, PLACES, expand_flow
 from talkies.training.assemble import freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
 from talkies.training.composite_batches import CompositeBatches, collate
@@ -28,8 +31,17 @@ from talkies.training.composites import EYE_MARGIN, Composer, find_tracks
 from talkies.training.critic import HEIGHT, WIDTH, Critic, critic_loss, eyes, mouths, painter_loss
 from talkies.training.face_basis import vertex_motion
 from talkies.training.faces import expressions, face_maps
+from talkies.training.liveliness import head_sway, with_liveliness
 from talkies.training.moods import with_mood
-from talkies.training.panels import STARTS, build_panel, compose_strip, encode_strip, load_codec, mood_onset
+from talkies.training.panels import (
+    STARTS,
+    build_panel,
+    compose_strip,
+    encode_strip,
+    liveliness_of,
+    load_codec,
+    mood_onset,
+)
 from talkies.training.prepare import (
     Pairing,
     PrepareRecipe,
@@ -440,3 +452,42 @@ def test_a_sealed_folder_names_no_machine(tmp_path: Path) -> None:
     assert "somewhere" not in text and "coring" in text
     digest, name = (tmp_path / "SHA256SUMS").read_text().split()
     assert name == "vae/config.json" and digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("gesture", [False, True])
+def test_people_are_made_calmer_or_livelier(folder: Path, codec: Path, gesture: bool) -> None:
+    """All motion by one factor, known afterwards, but not that of lips; a gesture hardly."""
+    track = find_tracks(folder / "tracks")[0]
+    panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    panel = replace(panel, about={**panel.about, "style": {"liveliness": 1.2}}, mask=torch.ones_like(panel.mask))
+    if not gesture:
+        panel = replace(panel, gesture=torch.zeros_like(panel.gesture))
+    moving = torch.randn(panel.groups.shape, generator=torch.Generator().manual_seed(0))
+    moving[:, MOTION_CHANNELS - PLACES] = 0
+    moving[:, MOTION_CHANNELS - PLACES, 2:4, 2:4] = 1  # the mouth
+    panel = replace(panel, groups=moving)
+    spread, knee = [0.5] * moving.shape[1], 4.0
+    flow = expand_flow(moving[:, :FLOW_CHANNELS] * 0.5, knee)
+    for seed in range(5):
+        made = with_liveliness(panel, spread, knee, np.random.default_rng(seed))
+        factor = liveliness_of(made.about) / 1.2
+        assert CALMEST <= liveliness_of(made.about) <= LIVELIEST or gesture
+        assert not gesture or 1 / 1.3 - 1e-6 <= factor <= 1.3 + 1e-6
+        assert torch.equal(made.groups[:, FLOW_CHANNELS:], moving[:, FLOW_CHANNELS:])
+        swayed = expand_flow(made.groups[:, :FLOW_CHANNELS] * 0.5, knee)
+        outside = torch.ones_like(panel.mask, dtype=torch.bool)
+        outside[2:4, 2:4] = False
+        torch.testing.assert_close(swayed[..., outside], factor * flow[..., outside], rtol=1e-3, atol=1e-3)
+
+
+@given(st.integers(0, 10**6))
+def test_lips_do_not_count_as_the_head(seed: int) -> None:
+    """A head that moves as a whole, whose lips move as well: what is left is the head."""
+    rng = torch.Generator().manual_seed(seed)
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 12), torch.linspace(-1, 1, 10), indexing="ij")
+    terms = torch.stack([torch.ones(12, 10), rows, columns])
+    head = torch.einsum("kct,thw->kchw", torch.randn(3, 8, 3, generator=rng), terms)
+    mouth = torch.zeros(12, 10)
+    mouth[6:8, 4:6] = 1
+    talking = head + 5 * torch.randn(3, 8, 1, 1, generator=rng) * mouth
+    torch.testing.assert_close(head_sway(talking, torch.ones(12, 10), mouth), head, atol=1e-2, rtol=1e-2)

@@ -135,6 +135,8 @@ def generate(
         scene = prepare(described, Path(temporary), seconds)
         for note in scene.notes:
             report.note(note)
+        if folder.generation.get("liveliness") is None and any(each is not None for each in scene.liveliness()):
+            report.note(f"{folder.name} is not told how lively people are: liveliness does nothing.")
         _run(scene, folder, options, report, drawing, i_have_consent)
 
 

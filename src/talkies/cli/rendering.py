@@ -143,6 +143,7 @@ def render(
         generator=cpu_generator(options.seed),
         settings=planned.settings,
         cues=told,
+        liveliness=() if planned.settings.liveliness is None else scene.liveliness(),
     )
     unfinished = options.output.with_name(options.output.name + ".unfinished")
     store = FrameStore(unfinished) if len(planned.segments.segments) > 1 else None

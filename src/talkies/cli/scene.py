@@ -86,6 +86,11 @@ class Scene:
             tracks.append(speech_track(mine, self.recordings, self.seconds, folder) if mine else None)
         return tracks
 
+    def liveliness(self) -> list[float | None]:
+        """How lively each person is to be; None where nothing was asked."""
+        speakers = self.conversation.speakers
+        return [speakers[k].liveliness if k < len(speakers) else None for k in range(len(self.people))]
+
     def mix(self) -> Mix:
         """What is heard in the finished video."""
         return Mix.of(self.timeline, self.recordings, self.num_frames / 25)

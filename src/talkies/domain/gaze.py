@@ -57,3 +57,27 @@ def wandering(times: NDArray[np.floating], away: float, rng: np.random.Generator
         targets += [targets[-1], fixation.offset]
         now += fixation.seconds
     return np.stack([np.interp(times, moments, side) for side in np.transpose(targets)], -1)
+
+
+def watched(speaking: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Whom everybody looks at: who has the floor, and who has it at whoever had it before.
+
+    Args:
+        speaking: Who speaks in which frame, `[P, F]`.
+
+    Returns:
+        `[P, F]`: a person's number, -1 for nobody in particular. Somebody has the floor until another speaks alone;
+        of two people the first to speak looks at the other.
+    """
+    people, frames = speaking.shape
+    seen = np.full((people, frames), -1, np.int64)
+    holder = -1
+    for frame in np.flatnonzero(np.diff(speaking, axis=1, prepend=False).any(0)):  # where anything changes
+        now = np.flatnonzero(speaking[:, frame])
+        if len(now) and holder not in now:
+            before, holder = holder, int(now[0])
+            if before < 0 and people == 2:
+                before = 1 - holder
+            seen[:, frame:] = holder
+            seen[holder, frame:] = before
+    return seen

@@ -100,3 +100,19 @@ def in_groups(film: Tensor) -> Tensor:
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def liveliness_map(liveliness: Tensor, person_masks: Tensor | None, cells: tuple[int, int]) -> Tensor:
+    """How lively everybody is (`talkies.domain.liveliness`) as the network is told it, where they are: `[B, 1, h, w]`.
+
+    Args:
+        liveliness: `[B, P]`, 1 on average.
+        person_masks: `[B, P + 1, h, w]`; one person alone is everywhere, with or without.
+        cells: `(h, w)`.
+    """
+    said = liveliness - 1
+    if said.shape[1] == 1 or person_masks is None:
+        return said.mean(1).view(-1, 1, 1, 1).expand(-1, 1, *cells)
+    masks = person_masks[:, :-1].float()
+    shares = masks / masks.sum(1, keepdim=True).clamp(min=1)
+    return (shares * said[:, :, None, None]).sum(1, keepdim=True)

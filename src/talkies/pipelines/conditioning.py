@@ -22,8 +22,9 @@ from talkies.media.people_matte import people_matte
 from talkies.models.lids import find_lids
 from talkies.sampling.rollout import Clip, Condition, Conditioning
 
-OfEyes = Callable[[int, int, int], Tensor]
-"""Faces to a picture, first frame of the video and number of frames -> something of each, ``[B, n, F, ...]``."""
+OfEyes = Callable[[Tensor, int, int], Tensor]
+"""Faces ``[B, n, 5, 2]`` in pixels (zeros for none), first frame of the video and number of frames -> something of
+each, ``[B, n, F, ...]``."""
 
 MASK_CHANNELS = TEMPORAL_STRIDE
 """Wan's mask has one channel per video frame of a latent frame."""
@@ -168,7 +169,7 @@ class ReferenceConditioning:
         places = [
             torch.from_numpy(all_places(faces[faces.any(2).any(1)].numpy(), rows, columns, cell)) for faces in small
         ]
-        self._faces, self._matte = found.to(vae.device), matte.to(vae.device)
+        self._found, self._faces, self._matte = found, found.to(vae.device), matte.to(vae.device)
         self._lids: Tensor | None = None
         if blinks is not None or gaze is not None:
             lids = [find_lids(frame.cpu(), points) for frame, points in zip(self.reference, found, strict=True)]
@@ -200,7 +201,7 @@ class ReferenceConditioning:
         latents = self._scale.from_unit(latents).to(self._vae_device)
         frames = TEMPORAL_STRIDE * (latents.shape[2] - 1) + 1
         blinks, gaze = (
-            None if drawn is None else drawn(self._faces.shape[1], start, frames).to(self._vae_device)
+            None if drawn is None else drawn(self._found, start, frames).to(self._vae_device)
             for drawn in (self._blinks, self._gaze)
         )
         decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks, self._matte, self._lids, gaze)

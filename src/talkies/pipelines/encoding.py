@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from talkies.domain.errors import InputError
+from talkies.models.motion_latents import liveliness_map
 from talkies.pipelines.inputs import GenerationPlan, GenerationRequest, listen, load_masks
 from talkies.pipelines.prediction import Conditions, Directed
 from talkies.pipelines.prompts import SegmentTexts, apart, clean_prompt, segment_texts
@@ -34,8 +35,9 @@ class ConditionEncoding:
         settings: GenerationSettings,
         reference: Tensor,
         latent: tuple[int, int],
+        liveliness: Tensor | None = None,
     ) -> Conditions:
-        """Everything that is encoded once per run."""
+        """Everything that is encoded once per run; ``liveliness [B, P]`` for networks that are told."""
         dtype = self.transformer.dtype
         device = reference.device
         masks = load_masks(request, plan.batch, plan.people, plan.size, latent)
@@ -56,6 +58,7 @@ class ConditionEncoding:
             None if masks is None else masks.to(device),
             listen(request, plan.batch, self.audio_encoder).tracks(self.audio_encoder, frames),
             self._directed(request, plan, settings, masks),
+            None if liveliness is None else liveliness_map(liveliness, masks, latent),
         )
 
     def _directed(

@@ -16,6 +16,7 @@ from torch import Tensor
 from talkies.domain.clip import MAX_SIDE, CoverCrop, FrameSize, frames_for
 from talkies.domain.directions import Cue
 from talkies.domain.errors import InputError
+from talkies.domain.liveliness import CALMEST, LIVELIEST
 from talkies.media.image import fill_frame, frame_coordinates
 from talkies.models.audio_encoder import FeatureTrack, ReadyTrack, SpeechEncoder, SpeechTrack, Waveform
 from talkies.pipelines.settings import GenerationSettings
@@ -51,6 +52,7 @@ class GenerationRequest:
         generator: CPU generator, or one per sample (then a sample does not depend on its batch). None: not repeatable.
         settings: None takes the model's defaults.
         cues: Words that join the prompt for parts of the video; a segment follows all that are on while it lasts.
+        liveliness: How much each person moves (``talkies.domain.liveliness``), None for what the settings say.
     """
 
     image: Picture | Sequence[Picture] | Tensor
@@ -67,6 +69,7 @@ class GenerationRequest:
     generator: torch.Generator | Sequence[torch.Generator] | None = None
     settings: GenerationSettings | None = None
     cues: Sequence[Cue] = ()
+    liveliness: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,17 @@ def listen(request: GenerationRequest, batch: int, encoder: SpeechEncoder | None
             raise InputError("Everybody is silent: the video has no length.", "Give num_frames, or a voice.")
         num_frames = frames_for(longest, 1.0)
     return Voiced(samples, num_frames, encoded)
+
+
+def check_liveliness(wanted: Sequence[float | None], settings: GenerationSettings, people: int) -> None:
+    """Raises InputError for more people than there are, values out of range, or a model that is not told."""
+    if len(wanted) > people:
+        raise InputError(f"liveliness is given for {len(wanted)} people; there are {people}.")
+    odd = [value for value in wanted if value is not None and not CALMEST <= value <= LIVELIEST]
+    if odd:
+        raise InputError(f"A liveliness of {odd[0]:g} is out of range {CALMEST:g}..{LIVELIEST:g}.")
+    if settings.liveliness is None and any(value is not None for value in wanted):
+        raise InputError("This model is not told how lively people are.", "Leave liveliness out.")
 
 
 def _voice(voice: Any) -> Any:

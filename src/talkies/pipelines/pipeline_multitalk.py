@@ -24,6 +24,8 @@ from talkies.models.audio_encoder import Wav2Vec2SpeechEncoder
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.pipelines.attention import Attention, attentions
+from talkies.pipelines.chance import picture_seeds
 from talkies.pipelines.conditioning import conditioning_for
 from talkies.pipelines.encoding import ConditionEncoding
 from talkies.pipelines.eyes import drawn_blinks, drawn_gaze
@@ -34,11 +36,14 @@ from talkies.pipelines.inputs import (
     Masks,
     Picture,
     Voices,
+    check_liveliness,
     count_pictures,
     listen,
+    load_masks,
     load_reference,
     source_size,
 )
+from talkies.pipelines.liveliness import drawn_liveliness
 from talkies.pipelines.official import official_parts
 from talkies.pipelines.output import MultiTalkPipelineOutput, Progress, SegmentFrames
 from talkies.pipelines.prediction import SegmentPredictor
@@ -159,6 +164,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
         settings = request.settings or self.defaults
         batch = self._batch_size(request)
         voiced = listen(request, batch, self.audio_encoder)
+        check_liveliness(request.liveliness, settings, voiced.people)
         if request.size is not None:
             size = request.size.require_multiple(self.size_multiple)
         else:
@@ -190,6 +196,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
         image_embeds: Tensor | None = None,
         settings: GenerationSettings | None = None,
         cues: Sequence[Cue] = (),
+        liveliness: Sequence[float | None] = (),
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
@@ -210,6 +217,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
             audio_embeds, prompt_embeds, negative_prompt_embeds, image_embeds: See ``GenerationRequest``.
             settings: Everything else; None takes the model's defaults.
             cues: Words that join the prompt for parts of the video.
+            liveliness: How much each person moves, 0.4 to 2; None for what the settings say.
             output_type: "pil", "np", "pt" or "latent", see ``MultiTalkPipelineOutput``.
             return_dict: False returns a tuple.
             callback_on_step_end: Called after every step with the step's number over the whole run.
@@ -245,6 +253,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
             generator=generator,
             settings=(settings or self.defaults).replace(overrides),
             cues=cues,
+            liveliness=liveliness,
         )
         plan = self.plan(request)
         generators = self._generators(request, plan.batch)
@@ -321,11 +330,13 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
     ) -> Iterator[RenderedSegment]:
         settings = request.settings or self.defaults
         reference = load_reference(request, plan.batch, plan.size)
-        blinks = drawn_blinks(generators, reference, settings.blinks_per_minute)
-        gaze = drawn_gaze(generators, reference, settings.gaze_scale)
+        seeds = picture_seeds(generators, reference)
+        blinks = drawn_blinks(seeds, settings.blinks_per_minute)
+        gaze = drawn_gaze(seeds, settings.gaze_scale, self._attentions(request, plan) if settings.gaze_scale else None)
+        liveliness = drawn_liveliness(seeds, settings.liveliness, request.liveliness, plan.people)
         conditioning = conditioning_for(self.vae, reference, self._execution_device, blinks, gaze)
         conditions = self.encode_conditions(
-            request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:]
+            request, plan, settings, conditioning.reference, conditioning.latent_shape(1)[2:], liveliness
         )
 
         def make_solver() -> Solver:
@@ -367,6 +378,15 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
                 step_done,
             )
             yield from rollout.run(first, hand_over)
+
+    def _attentions(self, request: GenerationRequest, plan: GenerationPlan) -> list[Attention] | None:
+        """Who looks at whom, where there are several people and their voices can be heard."""
+        voiced = listen(request, plan.batch, self.audio_encoder)
+        if voiced.encoded or plan.people == 1:
+            return None
+        masks = load_masks(request, plan.batch, plan.people, plan.size, (plan.size.height, plan.size.width))
+        rate, frames = self.audio_encoder.sampling_rate, voiced.num_frames
+        return attentions(voiced.samples, rate, frames, masks)
 
     def _batch_size(self, request: GenerationRequest) -> int:
         counts = {

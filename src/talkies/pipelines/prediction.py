@@ -44,6 +44,7 @@ class Conditions:
         masks: ``[B, P + 1, h, w]``; None for one person.
         tracks: Features per sample, per person.
         directed: Instead of ``prompt`` in some segments, by their index.
+        told: What the network is told of every cell beside its frames, ``[B, c, h, w]``; None for nothing.
     """
 
     prompt: Tensor
@@ -52,6 +53,7 @@ class Conditions:
     masks: Tensor | None
     tracks: list[list[FeatureTrack]]
     directed: Mapping[int, Directed] = field(default_factory=dict)
+    told: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,9 @@ class SegmentPredictor:
         reset_cache(transformer)  # caches between steps count from a segment's first step
         device, dtype = condition.channels.device, transformer.dtype
         channels = condition.channels.to(dtype)
+        if conditions.told is not None:
+            told = conditions.told.to(device, dtype)[:, :, None].expand(-1, -1, channels.shape[2], -1, -1)
+            channels = torch.cat([channels, told], dim=1)
         audio = self.windows(segment).to(device, dtype)  # [B, P, F, W, S, C]
         silence = torch.zeros_like(audio[:, :1])
         directed = conditions.directed.get(segment.index, Directed(conditions.prompt))

@@ -12,8 +12,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from talkies.domain.clip import MAX_SIDE, FrameSize, fit_area, nearest_bucket
 from talkies.domain.errors import InputError
+from talkies.domain.liveliness import CALMEST, LIVELIEST
 from talkies.sampling.rollout import RolloutSettings
 from talkies.sampling.settings import SETTINGS, SamplingSettings
+
+Liveliness = Annotated[float, Field(ge=CALMEST, le=LIVELIEST)]
 
 NEGATIVE_PROMPT = (
     "bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall "
@@ -49,6 +52,8 @@ class GenerationSettings:
             leaves it to the network.
         gaze_scale: How far everybody's eyes wander (``talkies.domain.gaze``), for the same autoencoders: 1 as in
             conversation, 0 not at all.
+        liveliness: How much everybody moves (``talkies.domain.liveliness``), or the least and the most of what is drawn
+            for each person; None for networks that are not told.
         max_sequence_length: Text tokens; longer prompts are cut.
         size: A table of the authors' ("multitalk-480", "multitalk-720"), "WIDTHxHEIGHT", or a number of pixels to keep
             the picture's shape with, in all (61440) or for each person ("30720 each": faces keep their size).
@@ -71,6 +76,7 @@ class GenerationSettings:
     clip_sample: tuple[tuple[int, int, Annotated[float, Field(gt=0)]], ...] = ()
     blinks_per_minute: Annotated[float, Field(ge=0, le=60)] = 0.0
     gaze_scale: Annotated[float, Field(ge=0, le=2)] = 0.0
+    liveliness: Liveliness | tuple[Liveliness, Liveliness] | None = None
     max_sequence_length: Annotated[int, Field(ge=1, le=8192)] = 512
     size: str | int = "multitalk-480"
     segment_frames: int = 81

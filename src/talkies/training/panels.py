@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.motion_latents import CELL, EXPRESSIONS, FRAMES, compress_flow
+from talkies.models.motion_latents import CELL, EXPRESSIONS, FRAMES, compress_flow, liveliness_map
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
 from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, places_of, since_reference
@@ -182,6 +182,11 @@ def mood_onset(about: Mapping[str, Any]) -> float:
     return float(about.get("style", {}).get("mood_onset", -1.0))
 
 
+def liveliness_of(about: Mapping[str, Any]) -> float:
+    """How much a performer moves (`talkies.domain.liveliness`), by the track's label `meta`."""
+    return float(about.get("style", {}).get("liveliness", 1.0))
+
+
 def build_panel(
     track: Track,
     codec: AutoencoderReference,
@@ -240,12 +245,14 @@ def side_by_side(
         masks[n, :, n * width : (n + 1) * width] = panel.mask
     masks[-1] = 1 - masks[:-1].amax(0)
     weight = torch.cat([panel.weight[start : start + latent_frames - 1] for panel, start in parts], -1)
+    lively = torch.tensor([[liveliness_of(panel.about) for panel in panels]])
+    condition = torch.cat([panel.condition for panel in panels], -1)
     return CachedSample(
         id="+".join(panel.id for panel in panels),
         latents=torch.cat([film(panel, start) for panel, start in parts], -1).transpose(0, 1),
         person_masks=masks,
         audio=torch.stack([panel.audio[FRAMES * start : FRAMES * start + frames] for panel, start in parts]),
-        condition=torch.cat([panel.condition for panel in panels], -1),
+        condition=torch.cat([condition, liveliness_map(lively, masks[None], masks.shape[1:])[0].half()]),
         weight=torch.cat([weight[:1], weight]),
         prompt_ids=prompt_ids,
     )

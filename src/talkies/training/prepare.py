@@ -35,6 +35,7 @@ from talkies.models.audio_encoder_whisper import RATE, WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import FRAMES
 from talkies.training.composites import Track, find_tracks
+from talkies.training.liveliness import with_liveliness
 from talkies.training.moods import with_mood
 from talkies.training.panels import STARTS, Panel, build_panel, load_codec, mood_onset, side_by_side
 from talkies.training.shards import CacheWriter
@@ -67,6 +68,7 @@ class PrepareRecipe(BaseModel):
     gestures: float = Field(0.5, description="Share of clips in which somebody makes a gesture, where tracks have any.")
     second_gesture: float = Field(0.4, description="Share of these in which two people make one each.")
     moods: float = Field(0.4, description="Share of people whose mood appears after the picture.")
+    liveliness: float = Field(0.8, description="Share of people made calmer or livelier than they were filmed.")
     threads: int = 1
     seed: int = 0
 
@@ -252,15 +254,18 @@ def write_round(
     ids: Callable[[str], Tensor],
     leads: Mapping[int, int],
     spread: Sequence[float],
+    knee: float | None = None,
 ) -> None:
-    """One pass of fresh pairings with fresh moods and their captions; `spread [z]` is that of the latents."""
+    """One pass of fresh pairings with fresh motion, moods and their captions; `spread [z]` and `knee` are those of the
+    codec's latents."""
     rng = np.random.default_rng([recipe.seed, number])
     pairing = Pairing(recipe, panels, leads, rng)
     for _ in range(recipe.samples_per_round):
         drawn, starts = zip(*pairing.draw(), strict=True)
         plain = rng.random() < recipe.plain_prompts
         share = 0.0 if plain else recipe.moods  # what is shown is told
-        chosen = [with_mood(panel, _draw_mood(share, rng), spread, rng) for panel in drawn]
+        swaying = [with_liveliness(p, spread, knee, rng) if rng.random() < recipe.liveliness else p for p in drawn]
+        chosen = [with_mood(panel, _draw_mood(share, rng), spread, rng) for panel in swaying]
         parts = [part_of(panel, FRAMES * start, pairing.frames) for panel, start in zip(chosen, starts, strict=True)]
         if plain and not any(part.gestures for part in parts):
             prompt = PROMPTS[len(chosen)][int(rng.integers(len(PROMPTS[len(chosen)])))]
@@ -319,7 +324,8 @@ def prepare(
     if len({panel.person for panel in panels}) < max(recipe.people):
         raise InputError(f"{recipe.tracks} show too few people for clips of {max(recipe.people)}.")
     tokenizer = _tokenizer(recipe)
-    spread = AutoencoderReference.load_config(recipe.codec)["latents_std"]
+    config = AutoencoderReference.load_config(recipe.codec)
+    spread, knee = config["latents_std"], config.get("flow_knee")
 
     def ids(text: str) -> Tensor:
         padded = tokenizer(text, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
@@ -329,7 +335,7 @@ def prepare(
     first = json.loads(done.read_text()) if done.exists() else 0
     with CacheWriter(recipe.output, context=recipe.context, null_prompt=ids("")) as writer:
         for number in range(first, recipe.rounds):
-            write_round(recipe, panels, number, writer, describe, ids, leads, spread)
+            write_round(recipe, panels, number, writer, describe, ids, leads, spread, knee)
             writer.flush()
             done.write_text(json.dumps(number + 1))
             say(f"round {number + 1} of {recipe.rounds}: {len(writer)} clips")
