@@ -273,3 +273,16 @@ def test_a_photograph_and_two_voices_are_enough(here: Path, material: Path, talk
     assert result.code == 0, result.err
     assert "speaker 1, face at" in result.err
     assert "Silent throughout: speaker 2" in result.err
+
+
+def test_liveliness_of_a_speaker_is_taken_or_said_to_do_nothing(here: Path, material: Path, talkies: Talkies) -> None:
+    (here / "lively.yaml").write_text(
+        (material / "duo.yaml").read_text().replace("name: Ben", "name: Ben, liveliness: 1.6")
+    )
+    for file in ("photo.png", "a.wav", "b.wav", "mask.png"):
+        (here / file).write_bytes((material / file).read_bytes())
+    done = talkies("generate", "lively.yaml", "--model", material / "model", "--plan")
+    assert done.code == 0 and "liveliness does nothing" in done.err + done.out
+    (here / "lively.yaml").write_text((here / "lively.yaml").read_text().replace("1.6", "7"))
+    wrong = talkies("generate", "lively.yaml", "--model", material / "model", "--plan")
+    assert wrong.code == 2 and "liveliness" in wrong.err and "2" in wrong.err

@@ -90,8 +90,11 @@ def test_people_nod_while_they_speak_and_while_they_listen(page: Page, material:
     box = page.locator("#clip-does").bounding_box()
     assert box is not None
     assert box["width"] > 150
+    page.locator(".person").nth(1).get_by_label("Movement").select_option("Moves much")
     before = page.evaluate("document.querySelector('.video')?.dataset.video")
-    assert asked(page)["turns"] == [
+    order = asked(page)
+    assert [speaker.get("liveliness") for speaker in order["speakers"]] == [None, 1.6]
+    assert order["turns"] == [
         {"speaker": "Person 1", "audio": state(page)["turns"][0]["file"], "does": "smiles", "start": 0},
         {"speaker": "Person 2", "does": "nods and laughs", "start": 0.5},
     ]
@@ -100,6 +103,7 @@ def test_people_nod_while_they_speak_and_while_they_listen(page: Page, material:
     assert finished(page, video) == pytest.approx(2.5, abs=0.1)
     page.reload()
     assert page.locator(".clip.act").inner_text() == "nods and laughs"
+    assert page.locator(".person").nth(1).get_by_label("Movement").input_value() == "1.6"
     page.locator(".clip.act").focus()
     page.keyboard.press("Delete")
     assert page.locator(".clip").count() == 1

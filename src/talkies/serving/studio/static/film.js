@@ -91,7 +91,7 @@ export function order() {
     audio_guidance_scale: number("audio_guidance_scale"),
     consent: operator ?? $("statement").textContent,
     input_reference: { file_id: state.picture.file },
-    speakers: state.people.map((person) => ({ name: person.name, region: region(person) })),
+    speakers: state.people.map((person) => ({ name: person.name, region: region(person), liveliness: person.liveliness ?? undefined })),
     turns: state.people.flatMap((person) => turnsOf(person))
       .sort((a, b) => a.start - b.start)
       .map((turn) => ({

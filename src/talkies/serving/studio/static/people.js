@@ -8,6 +8,8 @@ import { addTurn, changed, colour, languages, removePerson, save, spoken, state,
 
 const cards = new Map();
 const known = new Map();
+// How much a head moves.
+const MOVES = [["Moves: automatic", ""], ["Moves little", 0.6], ["Moves", 1], ["Moves much", 1.6]];
 
 export function start() {
   watch(render);
@@ -61,6 +63,10 @@ function build(id) {
     person().voice = voice.value || null;
     save();
   } });
+  const moves = element("select", { "aria-label": "Movement", onchange: () => {
+    person().liveliness = Number(moves.value) || null;
+    save();
+  } }, ...MOVES.map(([label, liveliness]) => new Option(label, liveliness)));
   const words = element("textarea", { rows: 2, maxLength: 2000, onkeydown: (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) speak.click();
   } });
@@ -83,7 +89,7 @@ function build(id) {
   const root = element("li", { className: "person" },
     element("div", { className: "who" }, number, name, tag, gone),
     words,
-    element("div", { className: "voice" }, language, voice),
+    element("div", { className: "voice" }, language, voice, moves),
     element("div", { className: "row" }, speak, record, element("label", { className: "button quiet" }, "From a file", file),
       element("button", { type: "button", className: "quiet", textContent: "Does something", onclick: () => act(person()) })));
   let listed = null;
@@ -102,6 +108,7 @@ function build(id) {
       language.replaceChildren(...Object.entries(languages()).map(([code, label]) => new Option(label, code)));
     }
     language.value = me.language;
+    moves.value = me.liveliness ?? "";
     if (listed === me.language) return;
     listed = me.language;
     const found = await voicesFor(me.language).catch(() => []);

@@ -73,7 +73,7 @@ async function find(known = state.people, turns = state.turns) {
     for (const found of people) {
       const person = addPerson(found.box, found.face);
       const old = kept.shift();
-      if (old) Object.assign(person, { id: old.id, name: old.name, language: old.language, voice: old.voice });
+      if (old) Object.assign(person, { id: old.id, name: old.name, language: old.language, voice: old.voice, liveliness: old.liveliness });
     }
     const here = new Set(state.people.map((person) => person.id));
     state.turns = turns;

@@ -68,7 +68,7 @@ export function addPerson(box, face = null) {
   const names = new Set(state.people.map((person) => person.name));
   let name = `Person ${number}`;
   for (let next = number; names.has(name); ) name = `Person ${++next}`;
-  const person = { id: newId(), name, box, face, moved: face === null, language: language(), voice: null };
+  const person = { id: newId(), name, box, face, moved: face === null, language: language(), voice: null, liveliness: null };
   state.people.push(person);
   return person;
 }
