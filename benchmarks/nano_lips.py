@@ -22,7 +22,7 @@ from transformers import UMT5EncoderModel
 
 from talkies.evaluation.frechet import Moments, frechet_distance
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, expand_flow
+from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, expand_flow, liveliness_map
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
 from talkies.sampling.denoise import denoise
 from talkies.sampling.guidance import Branch, ClassifierFreeGuidance
@@ -50,6 +50,14 @@ def open_run(export: Path, codec: Path) -> tuple[TrainingSystem, Callable[[Tenso
 def pairs_of(cache: LatentCache, count: int) -> list[int]:
     """Numbers of the first clips of two people."""
     return [n for n in range(len(cache)) if cache[n].person_masks.shape[0] == 3][:count]
+
+
+def told(batch: Batch, liveliness: Tensor) -> Tensor:
+    """The batch's reference features with another `liveliness [B, P]` in the last of them, `[B, c, T, h, w]`."""
+    features, masks = batch.condition, batch.person_masks
+    assert features is not None and masks is not None
+    said = liveliness_map(liveliness, masks, features.shape[-2:])[:, :, None].expand_as(features[:, -1:])
+    return torch.cat([features[:, :-1], said], 1)
 
 
 def generate(
@@ -117,8 +125,7 @@ def cells(latents: Tensor) -> Tensor:
     return latents[:, :, 1:].movedim(1, -1).flatten(0, -2)
 
 
-@torch.no_grad()
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path)
     parser.add_argument("cache", type=Path)
@@ -128,8 +135,14 @@ def main() -> None:
     parser.add_argument("--shift", type=float, default=4.0)
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--latent-frames", type=int, help="only the first ones of every clip")
+    parser.add_argument("--liveliness", type=float, help="told of everybody instead of their own")
     parser.add_argument("--noise", type=float, default=1.0, help="scale of the noise that films begin as")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def main() -> None:
+    arguments = options()
     torch.set_num_threads(1)
     system, natural = open_run(arguments.export, arguments.codec)
     cache = LatentCache([arguments.cache])
@@ -140,6 +153,9 @@ def main() -> None:
     made_cells: list[Tensor] = []
     for first in range(0, len(pairs), 8):
         batch = collate([cache[n] for n in pairs[first : first + 8]], cache.context, 5, arguments.latent_frames)
+        if arguments.liveliness is not None:
+            everybody = torch.full((len(batch.latents), 2), arguments.liveliness)
+            batch = replace(batch, condition=told(batch, everybody))
         truth = natural(batch.latents)
         lips = [opening(truth, truth, 2)]
         moved = [sway(truth, truth, 2)]
