@@ -247,12 +247,13 @@ def side_by_side(
     weight = torch.cat([panel.weight[start : start + latent_frames - 1] for panel, start in parts], -1)
     lively = torch.tensor([[liveliness_of(panel.about) for panel in panels]])
     condition = torch.cat([panel.condition for panel in panels], -1)
+    told = liveliness_map(lively, masks[None], (masks.shape[1], masks.shape[2]))[0]
     return CachedSample(
         id="+".join(panel.id for panel in panels),
         latents=torch.cat([film(panel, start) for panel, start in parts], -1).transpose(0, 1),
         person_masks=masks,
         audio=torch.stack([panel.audio[FRAMES * start : FRAMES * start + frames] for panel, start in parts]),
-        condition=torch.cat([condition, liveliness_map(lively, masks[None], masks.shape[1:])[0].half()]),
+        condition=torch.cat([condition, told.half()]),
         weight=torch.cat([weight[:1], weight]),
         prompt_ids=prompt_ids,
     )
