@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.pipelines.tiny_pipeline import reference_pipeline, stripes, tiny_transformer, voice
 
 from talkies.domain.errors import InputError
 from talkies.models.motion_latents import liveliness_map
@@ -16,6 +15,7 @@ from talkies.pipelines.chance import picture_seeds
 from talkies.pipelines.liveliness import drawn_liveliness
 from talkies.pipelines.pipeline_multitalk import MultiTalkPipeline
 from talkies.sampling.noise import cpu_generator
+from tiny_pipeline import reference_pipeline, stripes, tiny_transformer, voice
 
 PICTURES = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)
 SEEDS = picture_seeds([cpu_generator(3)], PICTURES)
