@@ -283,6 +283,8 @@ def test_liveliness_of_a_speaker_is_taken_or_said_to_do_nothing(here: Path, mate
         (here / file).write_bytes((material / file).read_bytes())
     done = talkies("generate", "lively.yaml", "--model", material / "model", "--plan")
     assert done.code == 0 and "liveliness does nothing" in done.err + done.out
+    everybody = talkies("generate", "lively.yaml", "--model", material / "model", "--plan", "--set", "liveliness=1.5")
+    assert everybody.code == 2 and "not told" in everybody.err
     (here / "lively.yaml").write_text((here / "lively.yaml").read_text().replace("1.6", "7"))
     wrong = talkies("generate", "lively.yaml", "--model", material / "model", "--plan")
     assert wrong.code == 2 and "liveliness" in wrong.err and "2" in wrong.err

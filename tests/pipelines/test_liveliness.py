@@ -87,3 +87,6 @@ def test_a_model_that_is_not_told_says_so() -> None:
     picture = Image.new("RGB", (48, 48))
     with pytest.raises(InputError, match="not told"):
         reference_pipeline()(picture, [voice(0.2)], "Somebody talks.", liveliness=(1.5,))
+    pipeline = reference_pipeline()
+    with pytest.raises(InputError, match="not told"):
+        pipeline(picture, [voice(0.2)], "Somebody talks.", settings=pipeline.defaults.replace({"liveliness": 1.5}))

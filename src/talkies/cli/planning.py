@@ -145,7 +145,9 @@ def plan(scene: Scene, model: ModelFolder, options: RenderOptions) -> Plan:
         from talkies.sampling.segments import plan_segments
 
     device = choose_device(options.machine.device)
-    settings = GenerationSettings.from_config(model.generation).replace(options.overrides)
+    defaults = GenerationSettings.from_config(model.generation)
+    settings = defaults.replace(options.overrides)
+    settings.check_told(defaults)
     if options.size is not None:
         size = options.size.require_multiple(model.size_multiple)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
-from talkies.domain.liveliness import CALMEST, LIVELIEST
+from talkies.domain.liveliness import Liveliness
 
 #: More people than this in one picture are refused: their faces would be smaller than a token.
 MAX_SPEAKERS = 32
@@ -87,7 +87,7 @@ class Speaker(_Speech):
     language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = Field(
         "en", description="Language of the texts, as in `en`, `en-gb`, `ja`."
     )
-    liveliness: Annotated[float, Field(ge=CALMEST, le=LIVELIEST)] | None = Field(
+    liveliness: Liveliness | None = Field(
         None, description="How much this person's head moves, 1 on average; drawn when left out."
     )
 

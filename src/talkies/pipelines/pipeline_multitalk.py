@@ -164,6 +164,7 @@ class MultiTalkPipeline(ConditionEncoding, DiffusionPipeline, WanLoraLoaderMixin
         settings = request.settings or self.defaults
         batch = self._batch_size(request)
         voiced = listen(request, batch, self.audio_encoder)
+        settings.check_told(self.defaults)
         check_liveliness(request.liveliness, settings, voiced.people)
         if request.size is not None:
             size = request.size.require_multiple(self.size_multiple)

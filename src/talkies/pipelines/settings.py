@@ -12,11 +12,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from talkies.domain.clip import MAX_SIDE, FrameSize, fit_area, nearest_bucket
 from talkies.domain.errors import InputError
-from talkies.domain.liveliness import CALMEST, LIVELIEST
+from talkies.domain.liveliness import Liveliness
 from talkies.sampling.rollout import RolloutSettings
 from talkies.sampling.settings import SETTINGS, SamplingSettings
-
-Liveliness = Annotated[float, Field(ge=CALMEST, le=LIVELIEST)]
 
 NEGATIVE_PROMPT = (
     "bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall "
@@ -113,6 +111,11 @@ class GenerationSettings:
             problem = error.errors(include_url=False, include_context=False)[0]
             reason = problem["msg"].removeprefix("Input should be ")
             raise InputError(f"The setting {problem['loc'][0]} is {problem['input']!r}; it must be {reason}.") from None
+
+    def check_told(self, defaults: GenerationSettings) -> None:
+        """Raises InputError for a liveliness that a model with these ``defaults`` is not told."""
+        if self.liveliness is not None and defaults.liveliness is None:
+            raise InputError("This model is not told how lively people are.", "Leave the setting liveliness out.")
 
     def sampling(self, size: FrameSize) -> SamplingSettings:
         """Steps, shift and guidance for videos of ``size``."""

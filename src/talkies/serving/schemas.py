@@ -21,7 +21,7 @@ from talkies.domain.conversation import (
     Text,
 )
 from talkies.domain.dialogue import MAX_PAUSE
-from talkies.domain.liveliness import CALMEST, LIVELIEST
+from talkies.domain.liveliness import Liveliness
 
 Item = TypeVar("Item")
 #: Longest reference: a data URL of a whole request.
@@ -63,7 +63,7 @@ class SpeakerIn(_Request):
     voice: Name | None = Field(None, description="Synthetic voice for texts.")
     language: Annotated[str, StringConstraints(max_length=20)] | None = Field(None, description="As in `en`, `ja`.")
     region: RegionIn | None = Field(None, description="Where the person is; found when left out.")
-    liveliness: Annotated[float, Field(ge=CALMEST, le=LIVELIEST)] | None = Field(
+    liveliness: Liveliness | None = Field(
         None, description="How much this person's head moves, 1 on average; drawn when left out."
     )
 
