@@ -24,6 +24,7 @@ from talkies.evaluation.appearance import look
 from talkies.media.face_places import find_landmarks
 from talkies.media.image import load_image
 from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.face_outlines import find_outlines
 from talkies.models.face_painter import (
     DETAIL,
     EXPRESSIONS,
@@ -35,7 +36,7 @@ from talkies.models.face_painter import (
     grid,
     look_up,
 )
-from talkies.models.lids import find_lids, gaze_shift, lid_shift, lids_known
+from talkies.models.lids import gaze_shift, lid_shift, lids_known, lids_of
 from talkies.models.optical_flow import resized
 
 
@@ -51,7 +52,7 @@ def faces(codec: AutoencoderReference, path: Path) -> tuple[Tensor, Tensor]:
         scale = min(1.0, UNIT * DETAIL / length)
         small = resized(photo, int(photo.shape[1] * scale), int(photo.shape[2] * scale))[None]
         squares.append(codec.painter.squares(small, face_frames(landmarks * scale)[None]))
-    return torch.cat(squares), find_lids(photo, points)
+    return torch.cat(squares), lids_of(find_outlines(photo, points))
 
 
 def fallen(squares: Tensor, lids: Tensor, amount: float) -> Tensor:

@@ -14,8 +14,9 @@ from torch import Tensor
 from talkies.media.face_places import find_landmarks
 from talkies.media.image import load_image
 from talkies.models.autoencoder_reference import AutoencoderReference
+from talkies.models.face_outlines import find_outlines
 from talkies.models.face_painter import face_frames, inverse, joined, transform
-from talkies.models.lids import COLUMNS, LIDS, find_lids, gaze_shift, lid_shift, lids_known
+from talkies.models.lids import COLUMNS, LIDS, gaze_shift, lid_shift, lids_known, lids_of
 from talkies.models.motion_latents import CELL, FRAMES, MOTION_CHANNELS, PLACES
 
 EXAMPLES = Path(__file__).parents[3] / "shared" / "examples"
@@ -115,7 +116,7 @@ def test_lids_are_found_around_the_eyes_of_pictures(name: str) -> None:
         pytest.skip("the example photographs (../shared/examples) are not here")
     picture = load_image(path)
     points = torch.from_numpy(find_landmarks(picture))
-    lids = find_lids(torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 127.5 - 1, points)
+    lids = lids_of(find_outlines(torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 127.5 - 1, points))
     assert lids.shape == (len(points), 2, LIDS) and lids_known(lids).all()
     for face, pair in zip(points, lids, strict=True):
         detected = transform(face_frames(face)[None], face[:2, 0, None], face[:2, 1, None])[0, :, :, 0].T
@@ -127,8 +128,8 @@ def test_lids_are_found_around_the_eyes_of_pictures(name: str) -> None:
 
 def test_what_is_no_face_has_no_lids_and_nothing_breaks() -> None:
     picture = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    assert find_lids(picture, torch.zeros(0, 5, 2)).shape == (0, 2, LIDS)
-    lids = find_lids(picture, torch.stack([torch.zeros(5, 2), FACE, FACE + 400]))
+    assert lids_of(find_outlines(picture, torch.zeros(0, 5, 2))).shape == (0, 2, LIDS)
+    lids = lids_of(find_outlines(picture, torch.stack([torch.zeros(5, 2), FACE, FACE + 400])))
     assert lids.isfinite().all() and not lids_known(lids)[0]
 
 

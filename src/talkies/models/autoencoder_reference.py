@@ -11,9 +11,9 @@ Its latents are motion first, picture last:
 Frames are the reference moved by the flow, plus the third part; faces are drawn by a painter (`face_painter`) that
 takes the head's motion from the flow, and lips and lids from the expression. Where latents speak of no face (zeros in
 the second part) the picture is only moved. What is known of the picture alone is not in the latents: who moves before
-a ground that stays (`layers`), and where lids are, by which eyes blink (`lids`). Identity, colour and background come
-from the reference by construction, for a film of any length. Four frames share one latent frame; the first frame has
-one of its own (4n+1).
+a ground that stays (`layers`), where lids are, by which eyes blink (`lids`), and teeth, over which lips slide
+(`teeth`). Identity, colour and background come from the reference by construction, for a film of any length. Four
+frames share one latent frame; the first frame has one of its own (4n+1).
 Related work: First Order Motion Model (NeurIPS 2019), LIA (ICLR 2022) and LivePortrait (2024) animate one picture by
 sparse motion; here the motion is an ordinary latent grid, so that a video transformer can generate it.
 """
@@ -74,6 +74,7 @@ from talkies.models.optical_flow import (
     resized_flow,
     warp,
 )
+from talkies.models.teeth import show_teeth
 
 _MISSED_BELOW = 0.5  # a face of which a matte has less than this is missing in it
 THUMBNAIL = 4  # the transformer sees every cell of the reference as so many pixels squared
@@ -243,6 +244,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         blinks: Tensor | None = None,
         lids: Tensor | None = None,
         gaze: Tensor | None = None,
+        mouths: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four frames of every latent frame.
 
@@ -254,10 +256,12 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             seen: What those faces do, `[N, n, 8]`, as of `read_reference`, which is called without it.
             layers: The reference `in_layers`; without them all of it moves.
             blinks: How far those faces' eyes shut in every frame, `[N, n, 4]` in [0, 1]; without it as the latents say.
-            lids: Of those faces, `[N, n, 2, LIDS]` (`find_lids`): eyes blink by them, where they are known; without
+            lids: Of those faces, `[N, n, 2, LIDS]` (`lids_of`): eyes blink by them, where they are known; without
                 them eyes are painted shut.
             gaze: How far those faces' eyes turn to the right and down in every frame, `[N, n, 4, 2]` in degrees; where
                 lids are known.
+            mouths: Of those faces, `[N, n, MOUTH]` (`mouths_of`): teeth that the reference shows stay where they are
+                when lips part; without them they are stretched.
 
         Returns:
             Frames `[N, 4, 3, H, W]`, and their flow to the reference `[N, 4, 2, H, W]` in pixels.
@@ -280,9 +284,13 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         scale = flow.new_tensor([W / (w * CELL), H / (h * CELL)])
         flow = resized(flow, H, W) * scale.view(2, 1, 1)
         left, paint = resized(left, H, W), resized(paint, H, W)
-        if lids is not None:  # at full size: between a lid and what it covers there is nothing
-            to_latents = torch.cat([1 / scale, scale.new_ones(1)])  # columns of what leads from pixels to units
-            for k, square in enumerate(squares):
+        # at full size: between a lid or a lip and what it covers there is nothing
+        to_latents = torch.cat([1 / scale, scale.new_ones(1)])  # columns of what leads from pixels to units
+        for k, square in enumerate(squares):
+            if mouths is not None and points is not None:
+                frames, _ = _faces_or_none(points[:, k])
+                show_teeth(flow, paint, reference, square * to_latents, frames * to_latents, mouths[:, k])
+            if lids is not None:
                 shut = None if blinks is None else blinks[:, k].flatten()
                 turned = None if gaze is None else gaze[:, k].flatten(0, 1)
                 move_eyes((flow, left, paint), square * to_latents, lids[:, k], shut, turned)
@@ -415,6 +423,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         matte: Tensor | None = None,
         lids: Tensor | None = None,
         gaze: Tensor | None = None,
+        mouths: Tensor | None = None,
         return_dict: bool = True,
     ) -> DecodedFrames | tuple[Tensor]:
         """Film of latents. Without smoothing each latent frame is drawn on its own: decoding a part equals that part of
@@ -432,6 +441,7 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
             lids: Of its faces, `[B, n, 2, LIDS]`, as of `decode_groups`.
             gaze: How far their eyes turn in every frame of the film, `[B, n, 4(T-1)+1, 2]` in degrees, as of
                 `decode_groups`.
+            mouths: Of its faces, `[B, n, MOUTH]`, as of `decode_groups`.
 
         Returns:
             `.sample [B, 3, 4(T-1)+1, H, W]` in [-1, 1].
@@ -455,7 +465,9 @@ class AutoencoderReference(ModelMixin, ConfigMixin):
         for k in range(z.shape[2]):  # one at a time: memory constant in T
             shown = 1 if k == 0 else FRAMES
             own_shut, own_turned = (None if told is None else told[:, :, k] for told in (shut, turned))
-            drawn, _ = self.decode_groups(z[:, :, k], reference, points, seen, layers, own_shut, lids, own_turned)
+            drawn, _ = self.decode_groups(
+                z[:, :, k], reference, points, seen, layers, own_shut, lids, own_turned, mouths
+            )
             frames.append(drawn[:, :shown])  # [B, 1 or 4, 3, H, W]
             flow = coarse_flow(z[:, :, k])[:, :shown].transpose(1, 2)  # [B, 2, 1 or 4, 16h, 16w]
             flows.append(resized_flow(flow, *reference.shape[-2:]))

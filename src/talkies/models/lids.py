@@ -17,9 +17,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from talkies.models.face_mesh import EYE_CORNERS, INPUT_SIZE, load_face_mesh
-from talkies.models.face_painter import face_frames, grid, inverse, look_up, transform, turn
-from talkies.models.optical_flow import resized
+from talkies.models.face_outlines import Outlines, at_columns, heights
+from talkies.models.face_painter import grid, inverse, look_up, transform, turn
 
 COLUMNS = 17
 LIDS = 4 + 2 * COLUMNS
@@ -29,68 +28,22 @@ _UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386
 _LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 _BROW_ABOVE = ((52, 159), (282, 386))  # the brow's lower edge, and the lid's edge below it
 
-# How wide the mesh's first look is, and how far below the eyes its middle, in distances from between the eyes to the
-# mouth; how wide all others, in sides of the box around what was found. Of turned heads the first is off.
-_LOOK, _BELOW_EYES, _MARGIN, _MORE_LOOKS = 4.3, 0.55, 1.5, 5
 _FOLD, _TO_BROW = 1.15, 0.55  # where skin ends that can be stretched: in openings of the eye, and in distances to brows
 # The mesh has eyes a little too small, and a lid that falls short leaves a slit.
 _WIDER, _DEEPER = 1.12, 1.35
 _FAR, _LOST = 6.0, 8.0  # of profiles the mesh tells of an eye that nobody sees: units away from where one was detected
-_PRESENT = 0.5
 # An eyeball's radius in widths of an eye (12 of 30 mm); over how much of the width and of the opening what moves comes
 # to rest; eyes whose opening is less than so much of the width look down or laugh, and stay as they are.
 _EYEBALL, _AT_CORNERS, _AT_LIDS, _NARROW = 0.4, 0.2, 0.15, 0.1
 
 
-@torch.no_grad()
-def find_lids(picture: Tensor, points: Tensor) -> Tensor:
-    """The lids of a picture's faces.
-
-    Args:
-        picture: `[3, H, W]` in [-1, 1].
-        points: Landmarks, `[n, 5, 2]` in pixels (`talkies.media.face_places`); rows of zeros are no face.
-
-    Returns:
-        `[n, 2, LIDS]` float32; zeros where nothing is to be believed.
-    """
-    rows = [_lids_of(picture.float(), face.float()) for face in points]
-    return torch.stack(rows) if rows else picture.new_zeros(0, 2, LIDS, dtype=torch.float32)
-
-
-def _lids_of(picture: Tensor, points: Tensor) -> Tensor:
-    frame = face_frames(points)
-    if not frame.any():
-        return frame.new_zeros(2, LIDS)
-    middle, down = points[:2].mean(0), points[3:].mean(0) - points[:2].mean(0)
-    across = torch.stack([down[1], -down[0]]) * _LOOK / 2
-    mesh, presence = _mesh(picture, middle + _BELOW_EYES * down, across)
-    for _ in range(_MORE_LOOKS):  # as the mesh would have it: by the line of its eyes
-        low, high = mesh.amin(0), mesh.amax(0)
-        across = mesh[EYE_CORNERS[1]] - mesh[EYE_CORNERS[0]]
-        across = across / across.norm().clamp_min(1e-6) * (high - low).amax() * _MARGIN / 2
-        mesh, presence = _mesh(picture, (low + high) / 2, across)
-    found, detected = (_moved(frame, each) for each in (mesh, points[:2]))
-    there = (presence.sigmoid() > _PRESENT).float()
-    return torch.stack([_eye(found, side, detected[side]) for side in (0, 1)]) * there
-
-
-def _mesh(picture: Tensor, middle: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
-    """Points `[468, 2]` in pixels of `picture [3, H, W]`, and the logit of a face being there; `across [2]` leads from
-    the `middle` of a square to the middle of its right side."""
-    shrink = max(1, int(2 * float(across.norm()) / INPUT_SIZE))  # averaged first: looking up alone would alias
-    small = resized(picture, max(1, picture.shape[1] // shrink), max(1, picture.shape[2] // shrink))
-    scale = picture.new_tensor([small.shape[2] / picture.shape[2], small.shape[1] / picture.shape[1]])
-    square = torch.stack([across, torch.stack([-across[1], across[0]])], 1)  # [2, 2]: right and down
-    affine = torch.cat([square, middle[:, None]], 1)
-    x, y = (2 * side / INPUT_SIZE - 1 for side in grid(INPUT_SIZE, INPUT_SIZE, picture))
-    crop = (look_up(small[None], transform(affine[None], x, y) * scale.view(2, 1, 1)) + 1) / 2
-    found, presence = load_face_mesh()(crop.contiguous(memory_format=torch.channels_last))
-    return _moved(affine, (found[0, :, :2] + 0.5) * (2 / INPUT_SIZE) - 1), presence
-
-
-def _moved(affine: Tensor, points: Tensor) -> Tensor:
-    """`points [P, 2]` after `affine [2, 3]`."""
-    return points @ affine[:, :2].T + affine[:, 2]
+def lids_of(outlines: Outlines) -> Tensor:
+    """The lids of faces, `[n, 2, LIDS]` float32; zeros where nothing is to be believed."""
+    rows = [
+        torch.stack([_eye(mesh, side, detected[side]) for side in (0, 1)]) * there
+        for mesh, detected, there in zip(outlines.mesh, outlines.detected, outlines.there, strict=True)
+    ]
+    return torch.stack(rows) if rows else outlines.mesh.new_zeros(0, 2, LIDS)
 
 
 def _eye(mesh: Tensor, side: int, detected: Tensor) -> Tensor:
@@ -100,8 +53,8 @@ def _eye(mesh: Tensor, side: int, detected: Tensor) -> Tensor:
     believed = ((_LOST - off) / (_LOST - _FAR)).clamp(0, 1)
     corners = torch.stack([upper[0, 0], upper[-1, 0]])
     at = torch.linspace(0, 1, COLUMNS) * (corners[1] - corners[0]) + corners[0]
-    top = _heights(upper, at)
-    opening = _DEEPER * (_heights(lower, at) - top).clamp_min(0)
+    top = heights(upper, at)
+    opening = _DEEPER * (heights(lower, at) - top).clamp_min(0)
     brow, lid = _BROW_ABOVE[side]
     fold = torch.minimum(_FOLD * opening.max(), _TO_BROW * (mesh[lid, 1] - mesh[brow, 1])).clamp_min(0.5)
     return torch.cat([corners, fold[None], believed[None], top, top + opening])
@@ -111,14 +64,6 @@ def _wider(curve: Tensor) -> Tensor:
     """`[P, 2]`, wider than the mesh has an eye."""
     middle = curve.mean(0)
     return middle + (curve - middle) * curve.new_tensor([_WIDER, 1.0])
-
-
-def _heights(points: Tensor, at: Tensor) -> Tensor:
-    """Of the line through `points [P, 2]`, told from left to right as far as they are, at `at [K]`."""
-    across = points[:, 0].cummax(0).values
-    after = torch.searchsorted(across, at).clamp(1, len(points) - 1)
-    share = (at - across[after - 1]) / (across[after] - across[after - 1]).clamp_min(1e-6)
-    return torch.lerp(points[after - 1, 1], points[after, 1], share.clamp(0, 1))
 
 
 def lids_known(lids: Tensor) -> Tensor:
@@ -186,15 +131,8 @@ def gaze_shift(lids: Tensor, gaze: Tensor, places: Tensor) -> Tensor:
 
 def _edges(eye: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of every `x [N, H, W]`: its column, and the heights of the upper and the lower lid's edge there."""
-    left, right = eye[:, 0, None, None], eye[:, 1, None, None]
-    column = (x - left) / (right - left).clamp_min(1e-3) * (COLUMNS - 1)
-    before = column.floor().clamp(0, COLUMNS - 2)
-    share, first = column - before, before.long()
-    upper, lower = (
-        _gathered(curve, first).lerp(_gathered(curve, first + 1), share)
-        for curve in (eye[:, 4 : 4 + COLUMNS], eye[:, 4 + COLUMNS :])
-    )
-    return column, upper, lower
+    column, edges = at_columns(eye[:, :2], eye[:, 4:].unflatten(1, (2, COLUMNS)), x)
+    return column, edges[:, 0], edges[:, 1]
 
 
 def move_eyes(
@@ -241,8 +179,3 @@ def _move(layers: Sequence[Tensor], square: Tensor, lids: Tensor, shift_at: Call
     for n, layer in enumerate(layers):
         there = look_up(layer, torch.stack([x, y]) + shift)
         layer[:, :, top:bottom, left:right] = there + shift if n == 0 else there
-
-
-def _gathered(curve: Tensor, index: Tensor) -> Tensor:
-    """`curve [N, K]` at `index [N, H, W]`."""
-    return curve.gather(1, index.flatten(1)).view_as(index)

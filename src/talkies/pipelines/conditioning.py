@@ -19,7 +19,9 @@ from talkies.domain.clip import TEMPORAL_STRIDE
 from talkies.domain.motion_grid import area_of, motion_grid
 from talkies.media.face_places import all_places, find_landmarks
 from talkies.media.people_matte import people_matte
-from talkies.models.lids import find_lids
+from talkies.models.face_outlines import find_outlines
+from talkies.models.lids import lids_of
+from talkies.models.teeth import mouths_of
 from talkies.sampling.rollout import Clip, Condition, Conditioning
 
 OfEyes = Callable[[Tensor, int, int], Tensor]
@@ -170,10 +172,11 @@ class ReferenceConditioning:
             torch.from_numpy(all_places(faces[faces.any(2).any(1)].numpy(), rows, columns, cell)) for faces in small
         ]
         self._found, self._faces, self._matte = found, found.to(vae.device), matte.to(vae.device)
-        self._lids: Tensor | None = None
-        if blinks is not None or gaze is not None:
-            lids = [find_lids(frame.cpu(), points) for frame, points in zip(self.reference, found, strict=True)]
-            self._lids = torch.stack(lids).to(vae.device)  # [B, n, 2, LIDS]
+        pictures = self.reference.cpu()
+        outlines = [find_outlines(picture, points) for picture, points in zip(pictures, found, strict=True)]
+        mouths = [mouths_of(picture, outline) for picture, outline in zip(pictures, outlines, strict=True)]
+        self._lids = torch.stack([lids_of(outline) for outline in outlines]).to(vae.device)  # [B, n, 2, LIDS]
+        self._mouths = torch.stack(mouths).to(vae.device)  # [B, n, MOUTH]
         features = vae.encode_reference(self._vae_reference, torch.stack(places).to(vae.device))
         self._features = features.float().to(device)  # [B, c_ref, h, w]
 
@@ -204,7 +207,9 @@ class ReferenceConditioning:
             None if drawn is None else drawn(self._found, start, frames).to(self._vae_device)
             for drawn in (self._blinks, self._gaze)
         )
-        decoded = self._vae.decode(latents, self._vae_reference, self._faces, blinks, self._matte, self._lids, gaze)
+        decoded = self._vae.decode(
+            latents, self._vae_reference, self._faces, blinks, self._matte, self._lids, gaze, self._mouths
+        )
         return Clip(decoded.sample.float().clamp(-1, 1).cpu(), decoded.flow.float().cpu())
 
 
