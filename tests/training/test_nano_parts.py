@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import UMT5EncoderModel
 
+from talkies.domain.errors import InputError
 from talkies.domain.expression import AT_MOUTH, BLINK, EXPRESSION, EYES_SHUT
 from talkies.domain.face_units import FACE_UNITS
 from talkies.domain.liveliness import CALMEST, LIVELIEST
@@ -24,7 +25,8 @@ from talkies.domain.performer import Performer
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.face_painter import MOUTH, SQUARE
 from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FRAMES, MOTION_CHANNELS, PLACES, expand_flow
-from talkies.training.assemble import freeze_codec, seal
+from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
+from talkies.training.assemble import average_transformers, freeze_codec, seal
 from talkies.training.codec import CodecRecipe, CodecTrainer, evaluate
 from talkies.training.composite_batches import CompositeBatches, collate
 from talkies.training.composites import EYE_MARGIN, Composer, find_tracks
@@ -491,3 +493,29 @@ def test_lips_do_not_count_as_the_head(seed: int) -> None:
     mouth[6:8, 4:6] = 1
     talking = head + 5 * torch.randn(3, 8, 1, 1, generator=rng) * mouth
     torch.testing.assert_close(head_sway(talking, torch.ones(12, 10), mouth), head, atol=1e-2, rtol=1e-2)
+
+
+def test_the_mean_of_two_transformers(tmp_path: Path) -> None:
+    sizes = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "num_layers": 1,
+        "ffn_dim": 16,
+        "text_dim": 8,
+        "freq_dim": 8,
+    }
+    networks = [MultiTalkTransformer3DModel(in_channels=4 * k, out_channels=4, **sizes) for k in (1, 1, 2)]
+    folders = [tmp_path / name for name in ("one", "two", "other")]
+    for network, folder in zip(networks, folders, strict=True):
+        network.to(torch.bfloat16).save_pretrained(folder)
+    average_transformers(folders[:2], tmp_path / "mean")
+    mean = MultiTalkTransformer3DModel.from_pretrained(tmp_path / "mean", torch_dtype=torch.bfloat16)
+    for name, weights in mean.state_dict().items():
+        a, b = (network.state_dict()[name].float() for network in networks[:2])
+        torch.testing.assert_close(weights.float(), (a + b) / 2, rtol=1e-2, atol=1e-3)
+    assert not any("_name_or_path" in path.read_text() for path in (tmp_path / "mean").glob("*.json"))
+    with pytest.raises(InputError, match="another in_channels"):
+        average_transformers([folders[0], folders[2]], tmp_path / "wrong")
+    with pytest.raises(InputError, match="no mean"):
+        average_transformers(folders[:1], tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()

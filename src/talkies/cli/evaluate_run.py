@@ -33,7 +33,8 @@ def generate_set(
     A clip that cannot be made is reported and left out: measuring then says that its video is missing.
 
     Args:
-        model, steps, seed: As `generate` takes them. folder: Of the shards. out: For the videos.
+        model, steps: As `generate` takes them. folder: Of the shards. out: For the videos.
+        seed: Of the first clip; every other one has the next, or all films would sway alike.
         name: Only shards whose names begin so. limit: At most so many clips.
         exchanged: Only clips of two people who both speak, with their voices exchanged.
 
@@ -51,14 +52,15 @@ def generate_set(
         raise InputError(f"There are no shards {name}*.tar in {folder}.", "Make some: talkies stage render --out DIR")
     claim_videos(out, settings_of(model, steps, seed, exchanged))
     report, runs = Report(), read_runs(out)
-    for clip in islice((clip for shard in shards for clip in read_clips(shard)), limit):
+    clips = (clip for shard in shards for clip in read_clips(shard))
+    for number, clip in enumerate(islice(clips, limit)):
         key = clip["key"].decode()
         target = out / f"{key}.mp4"
         if target.exists() or (exchanged and not _two_speak(clip)):
             continue
         began = time.perf_counter()
         try:
-            _generate(_exchanged(clip) if exchanged else clip, target, model, steps, seed)
+            _generate(_exchanged(clip) if exchanged else clip, target, model, steps, seed + number)
         except TalkiesError as error:
             report.note(f"{key}: {error}")
             continue
@@ -86,7 +88,7 @@ def settings_of(model: str, steps: int | None, seed: int, exchanged: bool) -> di
         "model": Path(model).name,
         "weights": hashlib.sha256(hashes.encode()).hexdigest()[:16],
         "steps": "the model's" if steps is None else str(steps),
-        "seed": str(seed),
+        "seed": f"{seed}, then one more for every film",
         "voices": "exchanged" if exchanged else "own",
     }
 

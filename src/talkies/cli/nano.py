@@ -104,6 +104,17 @@ def words(recipe: Recipe) -> None:
 
 
 @app.command()
+def average(
+    transformers: Annotated[list[Path], typer.Argument(help="Folders; one run goes on from the other.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the mean.")],
+) -> None:
+    """Take the mean of several transformers' weights: what both know stays, what only one knows by heart fades."""
+    from talkies.training.assemble import average_transformers
+
+    average_transformers(transformers, output)
+
+
+@app.command()
 def assemble(recipe: Recipe) -> None:
     """Gather the parts as one model folder."""
     from talkies.training.assemble import ModelRecipe

@@ -1,25 +1,31 @@
 """Puts trained parts together as a model folder in diffusers layout.
 
     talkies nano freeze runs/recipes/codec.yaml FOLDER
+    talkies nano average RUN/export/transformer OTHER/export/transformer --output FOLDER
     talkies nano assemble runs/recipes/model.yaml
 
 The first freezes a codec: averaged weights, and the statistics by which latents and reference features are normalised.
-The second gathers codec, speech encoder, tokenizer, transformer and text encoder into one pipeline.
+The second takes the mean of transformers of which one went on from the other (model soups, Wortsman et al. 2022, arXiv
+2203.05482). The third gathers codec, speech encoder, tokenizer, transformer and text encoder into one pipeline.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from talkies.domain.errors import InputError
 from talkies.models.audio_encoder_whisper import WhisperSpeechEncoder
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, MOTION_CHANNELS, PLACES
@@ -53,6 +59,32 @@ class ModelRecipe(BaseModel):
     text_encoder: Path
     output: Path
     generation: dict[str, Any]
+
+
+def average_transformers(folders: Sequence[Path], output: Path) -> None:
+    """The mean of several transformers' weights, in their precision.
+
+    Raises:
+        InputError: They are fewer than two, or not of one configuration.
+    """
+    if len(folders) < 2:
+        raise InputError("One transformer has no mean with others.", "Name two or more folders.")
+    configs = [MultiTalkTransformer3DModel.load_config(folder) for folder in folders]
+    for folder, config in zip(folders[1:], configs[1:], strict=True):
+        wrong = sorted(k for k, v in configs[0].items() if not k.startswith("_") and config.get(k) != v)
+        if wrong:
+            raise InputError(
+                f"{folder} has another {', '.join(wrong)} than {folders[0]}.", "Average runs of one recipe."
+            )
+    parts = [load_file(folder / SAFETENSORS_WEIGHTS_NAME) for folder in folders]
+    mean = {
+        name: torch.stack([part[name].float() for part in parts]).mean(0).to(weights.dtype)
+        for name, weights in parts[0].items()
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    save_file(mean, output / SAFETENSORS_WEIGHTS_NAME, {"format": "pt"})
+    config = {k: v for k, v in configs[0].items() if k != "_name_or_path"}
+    (output / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()
