@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ from talkies.training.panels import Panel
 
 _LOOKS = ("sex", "age", "hair", "wears", "features")
 _FELT = ("mood", "mood_onset")
+_SAID = ("mood", "role")
 _REACH = 4  # cells beyond the performer's outline, to which motion is continued before another outline is cut
 _FACES = slice(FLOW_CHANNELS, MOTION_CHANNELS - PLACES)
 _WHERE = slice(MOTION_CHANNELS - PLACES, MOTION_CHANNELS)
@@ -73,11 +75,8 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
         made[:, _FACES], made[:, _WHERE] = shown.flatten(1, 2), places * given.view(-1, 1, 1, 1)
         return (made / size).to(moving.dtype)
 
-    looks, felt = (
-        {key: source.about[part][key] for key in keys}
-        for source, part, keys in ((picture, "words", _LOOKS), (voice, "style", _FELT))
-    )
-    said = {key: voice.about["words"][key] for key in ("mood", "role")}
+    looks, felt = _told(picture, "words", _LOOKS), _told(voice, "style", _FELT)
+    said = _told(voice, "words", _SAID)
     return replace(
         panel,
         id=f"{picture.id}~{panel.id}~{voice.id}",
@@ -91,10 +90,16 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
         about={
             **panel.about,
             "words": {**panel.about["words"], **looks, **said},
-            "style": {**panel.about["style"], **felt},
-            "light": picture.about["light"],
+            "style": {**panel.about.get("style", {}), **felt},
+            "light": picture.about.get("light", {}),
         },
     )
+
+
+def _told(panel: Panel, part: str, keys: Sequence[str]) -> dict[str, Any]:
+    """What a panel's labels say of these keys."""
+    labels = panel.about.get(part, {})
+    return {key: labels[key] for key in keys if key in labels}
 
 
 def _sway_and_lips(z: Tensor, panel: Panel, knee: float | None) -> tuple[Tensor, Tensor]:
