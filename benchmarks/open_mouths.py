@@ -16,18 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from photo_faces import faces_of
 from PIL import Image
 from torch import Tensor
 
 from talkies.domain.expression import EXPRESSION
-from talkies.media.face_places import find_landmarks
-from talkies.media.image import load_image
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.face_outlines import at_columns, find_outlines
-from talkies.models.face_painter import DETAIL, LEANING, MOUTH_PATCH, SQUARE, UNIT, face_frames, grid, look_up
+from talkies.models.face_painter import DETAIL, LEANING, MOUTH_PATCH, SQUARE, grid, look_up
 from talkies.models.motion_latents import MOUTHS
-from talkies.models.optical_flow import resized
-from talkies.models.teeth import COLUMNS, between_lips, mouths_of, show_teeth, teeth_known
+from talkies.models.teeth import COLUMNS, between_lips, mouth_edges, mouths_of, show_teeth, teeth_known
 
 #: What mouths do, column by column.
 SHAPES: tuple[dict[str, float], ...] = (
@@ -37,21 +34,6 @@ SHAPES: tuple[dict[str, float], ...] = (
     {"open": 1.2, "jaw": 1.0, "round": 2.0},
 )
 WIDE_OPEN = 2
-
-
-def faces(codec: AutoencoderReference, path: Path) -> tuple[Tensor, Tensor]:
-    """The faces of a photograph in their squares, `[n, 3, 192, 192]`, from a picture in which they are no larger; and
-    their mouths, `[n, MOUTH]`."""
-    picture = load_image(path)
-    points = torch.from_numpy(find_landmarks(picture))
-    photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
-    squares = [photo.new_zeros(0, 3, SQUARE * DETAIL, SQUARE * DETAIL)]
-    for landmarks in points:
-        length = float((landmarks[:2].mean(0) - landmarks[3:5].mean(0)).norm())
-        scale = min(1.0, UNIT * DETAIL / length)
-        small = resized(photo, int(photo.shape[1] * scale), int(photo.shape[2] * scale))[None]
-        squares.append(codec.painter.squares(small, face_frames(landmarks * scale)[None]))
-    return torch.cat(squares), mouths_of(photo, find_outlines(photo, points))
 
 
 def opened(codec: AutoencoderReference, square: Tensor, shape: dict[str, float]) -> tuple[Tensor, Tensor]:
@@ -76,10 +58,10 @@ def heights(mouth: Tensor, flow: Tensor) -> tuple[float, float]:
     skin = places + flow / DETAIL
 
     def tall(at: Tensor) -> float:
-        column, edges = at_columns(mouth[:, :2], mouth[:, 6:].unflatten(1, (3, COLUMNS)), at[:, 0])
+        column, edges = mouth_edges(mouth, at[:, 0])
         return float(((at[:, 1] > edges[:, 0]) & (at[:, 1] < edges[:, 2]) & _in_middle(column)).sum())
 
-    column, edges = at_columns(mouth[:, :2], mouth[:, 6:].unflatten(1, (3, COLUMNS)), places[:, 0])
+    column, edges = mouth_edges(mouth, places[:, 0])
     share, _, _, teeth = between_lips(mouth, places, skin)
     in_place = float((share * teeth)[:, 0][_in_middle(column) & (places[:, 1] > edges[:, 0])].sum())
     still = max(tall(places), 1.0)
@@ -103,12 +85,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     codec = AutoencoderReference.from_pretrained(arguments.codec, torch_dtype=torch.float32).eval()
-    found = [faces(codec, path) for path in arguments.photos]
-    squares, mouths = (torch.cat(part) for part in zip(*found, strict=True))
+    found = [faces_of(codec, path) for path in arguments.photos]
+    squares = torch.cat([face.squares for face in found])
+    mouths = torch.cat([mouths_of(face.photo, face.outlines) for face in found])
     known = teeth_known(mouths).nonzero()[:, 0].tolist()
     print(f"{len(squares)} faces, of {len(known)} teeth are known")
     to_units = torch.eye(2, 3)[None] / DETAIL
-    rows, stretched = [torch.zeros(0, 3, 0, 0)], []
+    rows: list[Tensor] = []
+    stretched: list[tuple[float, float]] = []
     for k in known:
         square, mouth = squares[k : k + 1], mouths[k : k + 1]
         columns = [square]
@@ -125,7 +109,7 @@ def main() -> None:
         print(f"teeth of wide open mouths relative to the photograph, moved as skin: {skin:.2f}, at most {most:.2f}")
         print(f"in their place: {place:.2f}, at most {most_in_place:.2f}")
     if arguments.output and known:
-        sheet = torch.cat(rows[1:]).permute(0, 2, 3, 1).flatten(0, 1)
+        sheet = torch.cat(rows).permute(0, 2, 3, 1).flatten(0, 1)
         Image.fromarray(((sheet.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()).save(arguments.output)
 
 

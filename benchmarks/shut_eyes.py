@@ -16,43 +16,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from photo_faces import faces_of
 from PIL import Image
 from torch import Tensor
 
 from talkies.domain.expression import BLINK, EYES_SHUT
 from talkies.evaluation.appearance import look
-from talkies.media.face_places import find_landmarks
-from talkies.media.image import load_image
 from talkies.models.autoencoder_reference import AutoencoderReference
-from talkies.models.face_outlines import find_outlines
 from talkies.models.face_painter import (
     DETAIL,
     EXPRESSIONS,
     EYE_PATCH,
     LEANING,
     SQUARE,
-    UNIT,
-    face_frames,
     grid,
     look_up,
 )
 from talkies.models.lids import gaze_shift, lid_shift, lids_known, lids_of
-from talkies.models.optical_flow import resized
-
-
-def faces(codec: AutoencoderReference, path: Path) -> tuple[Tensor, Tensor]:
-    """The faces of a photograph in their squares, `[n, 3, 192, 192]`, from a picture in which they are no larger; and
-    their lids, `[n, 2, LIDS]`."""
-    picture = load_image(path)
-    points = torch.from_numpy(find_landmarks(picture))
-    photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
-    squares = [photo.new_zeros(0, 3, SQUARE * DETAIL, SQUARE * DETAIL)]
-    for landmarks in points:
-        length = float((landmarks[:2].mean(0) - landmarks[3:5].mean(0)).norm())
-        scale = min(1.0, UNIT * DETAIL / length)
-        small = resized(photo, int(photo.shape[1] * scale), int(photo.shape[2] * scale))[None]
-        squares.append(codec.painter.squares(small, face_frames(landmarks * scale)[None]))
-    return torch.cat(squares), lids_of(find_outlines(photo, points))
 
 
 def fallen(squares: Tensor, lids: Tensor, amount: float) -> Tensor:
@@ -104,8 +84,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     codecs = [AutoencoderReference.from_pretrained(path, torch_dtype=torch.float32).eval() for path in arguments.codec]
-    found = [faces(codecs[0], path) for path in arguments.photos]
-    still, lids = (torch.cat(part) for part in zip(*found, strict=True))
+    found = [faces_of(codecs[0], path) for path in arguments.photos]
+    still, lids = torch.cat([face.squares for face in found]), torch.cat([lids_of(face.outlines) for face in found])
     print(f"{len(still)} faces, of {int(lids_known(lids).sum())} the lids are known")
     if not len(still):
         return

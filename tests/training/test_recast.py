@@ -26,8 +26,7 @@ from talkies.models.motion_latents import (
     expand_flow,
 )
 from talkies.training.panels import STARTS, Panel
-from talkies.training.prepare import Casting
-from talkies.training.recast import face_of, recast, told_expressions
+from talkies.training.recast import Casting, face_of, recast, told_expressions
 
 ROWS, COLUMNS, GROUPS = 12, 10, 8
 SPREAD: Sequence[float] = [0.5] * (MOTION_CHANNELS + 2)
@@ -47,7 +46,13 @@ def somebody(seed: int, size: float = 30.0, at: tuple[float, float] = (80.0, 70.
     done = torch.randn(count, FRAMES, EXPRESSIONS, generator=rng)
     shown = done[..., None, None] * places[list(MOUTHS)]
     z = torch.cat(
-        [shift * mask, shown.flatten(1, 2), places.expand(count, -1, -1, -1), torch.randn(count, 2, ROWS, COLUMNS)], 1
+        [
+            shift * mask,
+            shown.flatten(1, 2),
+            places.expand(count, -1, -1, -1),
+            torch.randn(count, 2, ROWS, COLUMNS, generator=rng),
+        ],
+        1,
     )
     z[GROUPS:, FLOW_CHANNELS:] = 0  # of given frames only the picture is known
     z = compress_flow(z, KNEE) / torch.tensor(SPREAD).view(-1, 1, 1)

@@ -226,7 +226,7 @@ def run(
     name: SetName = "",
     limit: Limit = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; else the model's.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the first film's noise; every other film has the next.")] = 0,
     metrics: MetricNames = "ready",
     protocol: Protocol = "tracks",
     baselines: Baselines = True,

@@ -108,7 +108,7 @@ def average(
     transformers: Annotated[list[Path], typer.Argument(help="Folders; one run goes on from the other.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the mean.")],
 ) -> None:
-    """Take the mean of several transformers' weights: what both know stays, what only one knows by heart fades."""
+    """Take the mean of several transformers' weights."""
     from talkies.training.assemble import average_transformers
 
     average_transformers(transformers, output)

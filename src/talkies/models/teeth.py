@@ -119,6 +119,12 @@ def teeth_known(mouths: Tensor) -> Tensor:
     return mouths[..., 2] > 0
 
 
+def mouth_edges(mouths: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of every `x [N, H, W]` its column in `mouths [N, MOUTH]` (`at_columns`), and the heights there of the upper lip's
+    edge, of the lower lip's, and of where teeth end, `[N, 3, H, W]`."""
+    return at_columns(mouths[:, :2], mouths[:, 6:].unflatten(1, (3, COLUMNS)), x)
+
+
 def show_teeth(flow: Tensor, paint: Tensor, reference: Tensor, squares: Tensor, frames: Tensor, mouths: Tensor) -> None:
     """Draws what stands between the lips of one face of every picture, under what is painted there already.
 
@@ -165,21 +171,21 @@ def between_lips(mouth: Tensor, in_head: Tensor, in_skin: Tensor) -> tuple[Tenso
         How much of each place is between lips `[N, 1, H, W]`; where in the square to look for what is seen there
         `[N, 2, H, W]`; how dark it is instead, and how much it is teeth `[N, 1, H, W]`.
     """
-    corners, believed, curves = mouth[:, :2], mouth[:, 2, None, None], mouth[:, 6:].unflatten(1, (3, COLUMNS))
+    corners, believed = mouth[:, :2], mouth[:, 2, None, None]
     wide = (corners[:, 1] - corners[:, 0])[:, None, None]
 
     def within(column: Tensor) -> Tensor:
         middle = (column / (COLUMNS - 1) - 0.5).abs()
         return _soft((0.5 - middle) * wide)
 
-    column, edges = at_columns(corners, curves, in_skin[:, 0])
+    column, edges = mouth_edges(mouth, in_skin[:, 0])
     below_skin = edges[:, 1] - in_skin[:, 1]  # how far above the lower lip's edge it would be without teeth
     squeezed = _slope(in_skin) / _slope(in_head).clamp_min(1e-3)
     open_enough = ((_IS_SHUT - squeezed) / (_IS_SHUT - _SHUTS)).clamp(0, 1)
     share = (
         believed * open_enough * torch.minimum(_soft(in_skin[:, 1] - edges[:, 0]), _soft(below_skin)) * within(column)
     )
-    column, edges = at_columns(corners, curves, in_head[:, 0])
+    column, edges = mouth_edges(mouth, in_head[:, 0])
     upper, lower, end = edges.unbind(1)
     y = in_head[:, 1]
     tall = (end - upper).clamp_min(1e-3)

@@ -65,10 +65,13 @@ def average_transformers(folders: Sequence[Path], output: Path) -> None:
     """The mean of several transformers' weights, in their precision.
 
     Raises:
-        InputError: They are fewer than two, or not of one configuration.
+        InputError: They are fewer than two, one is no transformer in one file, or they are not of one configuration.
     """
     if len(folders) < 2:
         raise InputError("One transformer has no mean with others.", "Name two or more folders.")
+    for path in (folder / name for folder in folders for name in ("config.json", SAFETENSORS_WEIGHTS_NAME)):
+        if not path.is_file():
+            raise InputError(f"There is no {path}.", "Name folders like RUN/export/transformer.")
     configs = [MultiTalkTransformer3DModel.load_config(folder) for folder in folders]
     for folder, config in zip(folders[1:], configs[1:], strict=True):
         wrong = sorted(k for k, v in configs[0].items() if not k.startswith("_") and config.get(k) != v)

@@ -38,7 +38,7 @@ from talkies.training.composites import Track, find_tracks
 from talkies.training.liveliness import with_liveliness
 from talkies.training.moods import with_mood
 from talkies.training.panels import STARTS, Panel, build_panel, load_codec, mood_onset, side_by_side
-from talkies.training.recast import face_of, recast
+from talkies.training.recast import Casting
 from talkies.training.shards import CacheWriter
 from talkies.training.text import train_tokenizer
 
@@ -246,53 +246,6 @@ class Pairing:
 def _draw_mood(share: float, rng: np.random.Generator) -> Mood:
     """A mood other than the neutral one, with probability `share`."""
     return MOODS[1 + int(rng.integers(len(MOODS) - 1))] if rng.random() < share else MOODS[0]
-
-
-class Casting:
-    """Who gives whose performance, in whose voice: anybody's, and the voices of speakers for speakers'.
-
-    Args:
-        panels: Everybody there is.
-        recast, revoiced: Shares of people whose picture is another's, and of those whose voice is.
-        spread, knee: Those of the codec's latents.
-        rng: Everything that is chosen.
-    """
-
-    def __init__(
-        self,
-        panels: Sequence[Panel],
-        recast: float,
-        revoiced: float,
-        spread: Sequence[float],
-        knee: float | None,
-        rng: np.random.Generator,
-    ) -> None:
-        self._recast, self._revoiced = recast, revoiced
-        self._spread, self._knee, self._rng = spread, knee, rng
-        self._faces = [panel for panel in panels if face_of(panel.condition) is not None]
-        self._voices: dict[str, list[Panel]] = {}
-        for panel in self._faces:
-            self._voices.setdefault(_role(panel), []).append(panel)
-
-    def cast(self, drawn: Sequence[Panel]) -> list[Panel]:
-        """The performances `drawn`, with pictures and voices of their own or others'; nobody is shown twice."""
-        chosen: list[Panel] = []
-        for number, panel in enumerate(drawn):
-            taken = {other.person for other in (*chosen, *drawn[number + 1 :])}
-            picture = self._other(self._faces, panel, self._recast)
-            voice = self._other(self._voices.get(_role(panel), []), panel, self._revoiced)
-            cast = recast(panel, picture, voice, self._spread, self._knee)
-            chosen.append(panel if picture.person in taken or picture is voice is panel else cast)
-        return chosen
-
-    def _other(self, panels: Sequence[Panel], panel: Panel, share: float) -> Panel:
-        if not panels or self._rng.random() >= share:
-            return panel
-        return panels[int(self._rng.integers(len(panels)))]
-
-
-def _role(panel: Panel) -> str:
-    return str(panel.about["words"]["role"])
 
 
 def write_round(

@@ -2,7 +2,7 @@
 
 A network knows a few thousand pictures by heart, and with them how everybody in them moves: heads of its training
 clips sway as far as they should, and those of other pictures half as far. Motion latents name no person, so anybody may
-give anybody's performance, and what cannot be known from a picture is not learnt from it.
+give anybody's performance, so that less of it can be told from the picture.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -50,8 +51,8 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
         spread: By which the codec's latents are normalised, `[z]`.
         knee: Beyond which flow is compressed (`compress_flow`).
     """
-    here = face_of(picture.condition)
-    if here is None or face_of(panel.condition) is None or face_of(voice.condition) is None:
+    here, moves, speaks = (face_of(source.condition) for source in (picture, panel, voice))
+    if here is None or moves is None or speaks is None:
         return panel
     size = torch.tensor(spread).view(-1, 1, 1)
     cells = _cells(*panel.mask.shape)
@@ -62,8 +63,8 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
         z = speaking.float() * size
         sway, _ = _sway_and_lips(moving.float() * size, panel, knee)
         _, lips = _sway_and_lips(z, voice, knee)
-        sway = _brought(_continued(sway, panel.mask), panel.condition, here)
-        flow = (sway + _brought(lips, voice.condition, here)).unflatten(1, (FRAMES, 2)).flatten(0, 1)  # [4K, 2, h, w]
+        sway = _brought(_continued(sway, panel.mask), moves, here)
+        flow = (sway + _brought(lips, speaks, here)).unflatten(1, (FRAMES, 2)).flatten(0, 1)  # [4K, 2, h, w]
         came_from = cells + sway.unflatten(1, (FRAMES, 2)).flatten(0, 1).permute(0, 2, 3, 1) * (FLOW_UNIT / CELL)
         flow = flow * _looked_up(outline.expand(len(flow), 1, -1, -1), came_from)
         places = _looked_up(where.expand(len(flow), -1, -1, -1), came_from)
@@ -84,7 +85,7 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
         singles=together(panel.singles, voice.singles),
         condition=picture.condition,
         mask=picture.mask,
-        weight=_brought(panel.weight[:, None], panel.condition, here, resize=False)[:, 0],
+        weight=_brought(panel.weight[:, None], moves, here, resize=False)[:, 0],
         audio=voice.audio,
         person=picture.person,
         about={
@@ -94,6 +95,54 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
             "light": picture.about.get("light", {}),
         },
     )
+
+
+class Casting:
+    """Who gives whose performance, in whose voice: anybody's, and the voices of speakers for speakers'.
+
+    Args:
+        panels: Everybody there is.
+        recast, revoiced: Shares of people whose picture is another's, and of those whose voice is.
+        spread, knee: Those of the codec's latents.
+        rng: Everything that is chosen.
+    """
+
+    def __init__(
+        self,
+        panels: Sequence[Panel],
+        recast: float,
+        revoiced: float,
+        spread: Sequence[float],
+        knee: float | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self._recast, self._revoiced = recast, revoiced
+        self._spread, self._knee, self._rng = spread, knee, rng
+        self._faces = [panel for panel in panels if face_of(panel.condition) is not None]
+        self._voices: dict[str, list[Panel]] = {}
+        for panel in self._faces:
+            self._voices.setdefault(_role(panel), []).append(panel)
+
+    def cast(self, drawn: Sequence[Panel]) -> list[Panel]:
+        """The performances `drawn`, with pictures and voices of their own or others'; nobody is shown twice."""
+        chosen: list[Panel] = []
+        for number, panel in enumerate(drawn):
+            taken = {other.person for other in (*chosen, *drawn[number + 1 :])}
+            picture = self._other(self._faces, panel, self._recast)
+            picture = panel if picture.person in taken else picture
+            voice = self._other(self._voices.get(_role(panel), []), panel, self._revoiced)
+            own = picture is voice is panel
+            chosen.append(panel if own else recast(panel, picture, voice, self._spread, self._knee))
+        return chosen
+
+    def _other(self, panels: Sequence[Panel], panel: Panel, share: float) -> Panel:
+        if not panels or self._rng.random() >= share:
+            return panel
+        return panels[int(self._rng.integers(len(panels)))]
+
+
+def _role(panel: Panel) -> str:
+    return str(panel.about["words"]["role"])
 
 
 def _told(panel: Panel, part: str, keys: Sequence[str]) -> dict[str, Any]:
@@ -109,11 +158,8 @@ def _sway_and_lips(z: Tensor, panel: Panel, knee: float | None) -> tuple[Tensor,
     return sway, flow - sway
 
 
-def _brought(x: Tensor, condition: Tensor, here: Tensor, resize: bool = True) -> Tensor:
-    """What is at a face `[K, c, h, w]`, at a face elsewhere; lengths in cells resized as the face is."""
-    there = face_of(condition)
-    if there is None:
-        return x
+def _brought(x: Tensor, there: Tensor, here: Tensor, resize: bool = True) -> Tensor:
+    """What is at a face `there`, `[K, c, h, w]`, at the one `here` (`face_of`); lengths resized as the face is."""
     scale = float((here[1] - here[0]).norm() / (there[1] - there[0]).norm())
     places = (_cells(*x.shape[-2:]) - here[0]) / scale + there[0]
     return _looked_up(x, places.expand(len(x), -1, -1, -1), border=True) * (scale if resize else 1.0)
