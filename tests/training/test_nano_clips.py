@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nano_tracks import draw_track
 from talkies.domain.expression import AT_MOUTH, EXPRESSION
 from talkies.domain.liveliness import CALMEST, LIVELIEST
 from talkies.domain.moods import MOODS, Mood, mood_expression
@@ -30,6 +32,7 @@ from talkies.training.panels import (
     liveliness_of,
     load_codec,
     mood_onset,
+    partner_direction,
 )
 from talkies.training.prepare import (
     Pairing,
@@ -176,6 +179,43 @@ def test_gestures_are_paired_with_each_other_and_with_the_quiet(folder: Path, co
         assert telling.count(2) >= 1
         counts.add(len(telling))
     assert counts == ({1, 2} if second else {1})  # twice the same person counts once
+
+
+def test_people_of_a_clip_face_each_other(folder: Path, codec: Path) -> None:
+    """Whose partner is to the right stands left; whoever makes a gesture does so above all."""
+    track = find_tracks(folder / "tracks")[0]
+    made = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    moves, still = made.gesture, torch.zeros_like(made.gesture)
+    people = [
+        replace(made, person=person, gesture=gesture, about={**made.about, "partner_direction_deg": towards})
+        for person, gesture, towards in (("0", moves, 5.0), ("1", still, 12.0), ("2", still, 20.0), ("3", still, -9.0))
+    ]
+    recipe = PrepareRecipe(
+        tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
+        latent_frames=6, people={2: 1.0}, gestures=0.5, second_gesture=0.0,
+    )  # fmt: skip
+    pairing = Pairing(recipe, people, {3: 7}, np.random.default_rng(0))
+    for _ in range(40):
+        (left, _), (right, start) = pairing.draw()
+        assert not part_of(right, FRAMES * start, pairing.frames).gestures and left.person != "3"
+        assert left.person == "0" or partner_direction(left.about) > partner_direction(right.about)
+
+
+def test_a_mirror_turns_people_the_other_way(tmp_path: Path, codec: Path) -> None:
+    draw_track(tmp_path, 0)
+    (track,) = find_tracks(tmp_path)
+    with np.load(track.path.with_suffix(".npz")) as drawn:
+        about = {**json.loads(str(drawn["meta"])), "partner_direction_deg": 7.0}
+        labels = {**drawn, "gesture": np.zeros_like(drawn["gesture"]), "meta": np.array(json.dumps(about))}
+    np.savez(track.path.with_suffix(".npz"), **labels)
+    seen = set()
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        mirrored = compose_strip(track, np.random.default_rng(seed)).mirrored
+        panel = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), rng, 2, "0")
+        assert partner_direction(panel.about) == (-7.0 if mirrored else 7.0)
+        seen.add(mirrored)
+    assert seen == {False, True}
 
 
 @pytest.mark.parametrize("gesture", [False, True])

@@ -66,7 +66,7 @@ class Panel:
 class Strip:
     """A composed panel before encoding: `film [F, 3, H, W]` in [-1, 1], `alpha [F, H, W]`, face boxes `[F, 4]`, maps of
     expression `[F, 10, h, w]`, expressions `[F, 8]`, the places of mouth and eyes as a detector might give them
-    `[F, 2, h, w]`, and the face's vertices `[F, V, 3]` (x, y in pixels, distance)."""
+    `[F, 2, h, w]`, the face's vertices `[F, V, 3]` (x, y in pixels, distance), and whether a mirror shows all that."""
 
     film: Array
     alpha: Array
@@ -75,6 +75,7 @@ class Strip:
     units: Array
     seen: Array
     mesh: Array
+    mirrored: bool = False
 
     def flow(self, reference: int) -> Array:
         """From each frame to frame `reference`, `[F, 2, H, W]` in pixels."""
@@ -93,7 +94,8 @@ def compose_strip(
     x = width / 2 - tile_width * scale / 2 + rng.uniform(-0.07, 0.07) * width
     y = height - tile_height * scale + (rng.uniform(0, 0.06) * height if scale * tile_height > height * 0.9 else 0)
     affine = np.array([[scale, 0, x], [0, scale, max(y, height - tile_height * scale)], [0, 0, 1]])
-    if rng.random() < 0.5 and mirrors:
+    mirrored = rng.random() < 0.5 and mirrors
+    if mirrored:
         affine = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]]) @ affine
     scenery = cv2.resize(procedural_background(rng), (width * 2, width * 2))[:height, :width]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -115,6 +117,7 @@ def compose_strip(
         expressions(labels["face_units"]),
         places_of(detected(points, rng), height // CELL, width // CELL),
         mesh,
+        mirrored,
     )
 
 
@@ -187,6 +190,11 @@ def liveliness_of(about: Mapping[str, Any]) -> float:
     return float(about.get("style", {}).get("liveliness", 1.0))
 
 
+def partner_direction(about: Mapping[str, Any]) -> float:
+    """Where the one a performer talks to is, as head yaw in degrees: > 0 to the viewer's right, 0 for the camera."""
+    return float(about.get("partner_direction_deg", 0.0))
+
+
 def build_panel(
     track: Track,
     codec: AutoencoderReference,
@@ -215,7 +223,7 @@ def build_panel(
         reference=reference,
         person=person,
         gesture=torch.from_numpy(track.gesture),
-        about=track.about,
+        about={**track.about, "partner_direction_deg": partner_direction(track.about) * (-1 if strip.mirrored else 1)},
         **encode_strip(codec, strip, reference),
     )
 

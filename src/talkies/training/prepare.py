@@ -37,7 +37,15 @@ from talkies.models.motion_latents import FRAMES
 from talkies.training.composites import Track, find_tracks
 from talkies.training.liveliness import with_liveliness
 from talkies.training.moods import with_mood
-from talkies.training.panels import STARTS, Panel, build_panel, load_codec, mood_onset, side_by_side
+from talkies.training.panels import (
+    STARTS,
+    Panel,
+    build_panel,
+    load_codec,
+    mood_onset,
+    partner_direction,
+    side_by_side,
+)
 from talkies.training.recast import Casting
 from talkies.training.shards import CacheWriter
 from talkies.training.text import train_tokenizer
@@ -149,6 +157,7 @@ def _load_panel(path: Path) -> Panel:
 
 
 PROMPT_TOKENS = 96
+_GESTURES_FACE = 100  # times as much as others' does the direction count in which somebody makes a gesture
 PROMPTS = {
     1: ("a person is talking to the camera.", "one person speaks.", "a portrait of a person who is speaking."),
     2: ("two people are talking to each other.", "a conversation between two people.", "two people speak in turn."),
@@ -199,6 +208,8 @@ class Pairing:
     told of half the time, is next to nothing in a squared error, and words would never be learnt. Often two people of
     a clip make one each: where everybody does what is told of anybody, nobody learns whose words they are.
 
+    People of a clip face each other as far as those drawn can: whose partner is to the right stands to the left.
+
     Args:
         recipe: Shares of everything.
         panels: Everybody there is.
@@ -235,7 +246,14 @@ class Pairing:
             if attempt > 50 or not part_of(candidate, FRAMES * start, self.frames).gestures:
                 self._join(chosen, candidate, start)
         self._rng.shuffle(chosen)  # type: ignore[arg-type]
-        return chosen
+        return sorted(chosen, key=self._faces_left)
+
+    def _faces_left(self, part: tuple[Panel, int]) -> float:
+        """Degrees to the left at which somebody's partner is; of those who make gestures above all: who turns to
+        the other does so on whichever side the other is."""
+        panel, start = part
+        does = part_of(panel, FRAMES * start, self.frames).gestures
+        return -partner_direction(panel.about) * (_GESTURES_FACE if does else 1)
 
     @staticmethod
     def _join(chosen: list[tuple[Panel, int]], panel: Panel, start: int) -> None:
