@@ -46,6 +46,18 @@ def test_it_is_invisible_and_read_back(identity: int) -> None:
     assert found.strength > 0.7
 
 
+def test_smooth_grounds_stay_smooth() -> None:
+    """Left a ground without grain, right one with: what is changed is changed at the right."""
+    frames = np.full((1, HEIGHT, WIDTH, 3), 120, np.uint8)
+    frames[:, :, WIDTH // 2 :] += np.random.default_rng(0).integers(0, 40, (1, HEIGHT, WIDTH // 2, 1), dtype=np.uint8)
+    mark = Watermark(WIDTH, HEIGHT)
+    marked = mark.embed(frames, 0x1234)
+    change = np.abs(marked.astype(int) - frames).mean((0, 1, 3))
+    assert change[: WIDTH // 2].mean() < 0.2 * change[WIDTH // 2 :].mean()
+    found = mark.read(marked)
+    assert found is not None and found.identity == 0x1234
+
+
 @pytest.mark.parametrize("crf", [17, 23])
 def test_it_survives_encoding(tmp_path: Path, crf: int) -> None:
     mark = Watermark(WIDTH, HEIGHT)

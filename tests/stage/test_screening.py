@@ -1,4 +1,4 @@
-"""A clip as a film: picture and sound in one file, bad requests refused."""
+"""A clip as a film, and its beginning as an example: picture and sound, bad requests refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("anny")
 
+from PIL import Image
+
 from talkies.domain.errors import InputError
+from talkies.media.conversation_file import read_conversation
+from talkies.stage.example import write_example
 from talkies.stage.screening import screen
 
 
@@ -25,8 +29,21 @@ def test_unknown_set_and_impossible_size_are_refused(tmp_path: Path) -> None:
 def test_film_has_picture_and_sound(tmp_path: Path) -> None:
     import av
 
-    clip = screen("test-dual", 3, 0.5, tmp_path / "film.mp4", None, texture=256)
+    clip = screen("test-dual", 3, 0.5, tmp_path / "film.mp4", None)
     with av.open(str(tmp_path / "film.mp4")) as film:
         assert sum(1 for _ in film.decode(video=0)) == clip.plan.frames
     with av.open(str(tmp_path / "film.mp4")) as film:
         assert film.streams.audio
+
+
+@pytest.mark.usefixtures("body_data")
+def test_example_is_an_input_of_generate(tmp_path: Path) -> None:
+    """Nobody speaks in this set: two faces, no recordings."""
+    described = read_conversation(write_example(tmp_path, "test-motion", 0, 0.5, None))
+    assert [speaker.name for speaker in described.speakers] == ["Person 1", "Person 2"]
+    assert not any(speaker.audio for speaker in described.speakers)
+    with Image.open(tmp_path / "photo.png") as photo:
+        assert photo.size == (160, 96)
+    with pytest.raises(InputError, match="no set"):
+        write_example(tmp_path / "other", "test-crowd", 0, 1.0, None)
+    assert not (tmp_path / "other").exists()

@@ -3,6 +3,7 @@
 Informed spread spectrum in the 8x8 cosine transform of brightness: every block belongs to one of the payload's bits,
 and a few of its middle coefficients are pushed along a fixed pseudo-random sign pattern, just far enough that their
 mean shows the bit with a margin. What the picture itself contributes is known when marking and so costs nothing.
+Where there is texture blocks are pushed further, and on smooth grounds, where it would show as a weave, hardly.
 The mark survives compression and loss of frames; it does not survive scaling, cropping or heavy editing.
 """
 
@@ -18,9 +19,13 @@ from numpy.typing import NDArray
 _BLOCK = 8
 #: Rows and columns of the coefficients used: above the grain of flat areas, below what encoders throw away.
 _COEFFICIENTS = ((1, 1), (0, 2), (2, 0))
-#: The mean every bit's coefficients are pushed to, in brightness steps of the orthonormal transform. With these three
-#: coefficients: 44-46 dB at 320x192, read after H.264 at crf 17 (our own) and 23 (a usual second encoding).
-_MARGIN = 5.0
+#: The mean every bit's coefficients are pushed to in frames of `_MARGIN_BLOCKS` (320x192), in brightness steps of the
+#: orthonormal transform; larger frames have more blocks to hide it in. Read after H.264 at crf 17 (our own) and 23 (a
+#: usual second encoding): `benchmarks/mark.py`.
+_MARGIN, _LEAST_MARGIN, _MARGIN_BLOCKS = 5.0, 2.0, 960
+#: Spread of brightness in a block below which and above which it is pushed no less and no further.
+_SMOOTHEST, _ROUGHEST = 0.5, 8.0
+_PASSES = 2  # pixels are whole numbers: what rounding took from smooth blocks is made up for
 #: Fewer blocks a bit and the mark would show, or drown.
 _MIN_BLOCKS_PER_BIT = 15
 _MAGIC = 0x7A
@@ -68,7 +73,8 @@ class Watermark:
         # The picture of each block's pattern: pushing all its coefficients by x adds x times this.
         waves = np.stack([np.outer(basis[row], basis[column]) for row, column in _COEFFICIENTS])  # [3, 8, 8]
         self._patterns = np.einsum("bk,kyx->byx", signs, waves).astype(np.float32)  # [blocks, 8, 8]
-        self._counts = np.bincount(self._bit, minlength=_BITS) * len(_COEFFICIENTS)
+        self._blocks = np.bincount(self._bit, minlength=_BITS)
+        self._margin = max(_LEAST_MARGIN, _MARGIN * float(np.sqrt(_MARGIN_BLOCKS / blocks)))
 
     def embed(self, frames: NDArray[np.uint8], identity: int) -> NDArray[np.uint8]:
         """Marked frames.
@@ -81,20 +87,26 @@ class Watermark:
         marked = frames.copy()
         height, width = self._rows * _BLOCK, self._columns * _BLOCK
         for frame in marked:
-            area = frame[:height, :width]
-            means = self._means(area)
-            lacking = np.maximum(_MARGIN - means * wanted, 0.0) * wanted  # [32]
-            change = (lacking[self._bit, None, None] * self._patterns).astype(np.float32)  # [blocks, 8, 8]
-            picture = change.reshape(self._rows, self._columns, _BLOCK, _BLOCK).swapaxes(1, 2).reshape(height, width)
-            # The same change in all channels changes brightness alone.
-            frame[:height, :width] = np.clip(np.rint(area + picture[..., None]), 0, 255).astype(np.uint8)
+            area = frame[:height, :width].astype(np.float32)
+            light = self._light(area)
+            hides = self._texture(light)
+            pushed, whole = np.zeros_like(area[..., 0]), area
+            for _ in range(_PASSES):
+                lacking = np.maximum(self._margin - self._means(self._light(whole)) * wanted, 0.0) * wanted  # [32]
+                change = (lacking[self._bit] * hides).astype(np.float32)[:, None, None] * self._patterns
+                picture = change.reshape(self._rows, self._columns, _BLOCK, _BLOCK).swapaxes(1, 2)
+                pushed += picture.reshape(height, width)
+                # The same change in all channels changes brightness alone.
+                whole = np.clip(np.rint(area + pushed[..., None]), 0, 255)
+            frame[:height, :width] = whole
         return marked
 
     def read(self, frames: Iterable[NDArray[np.uint8]]) -> Mark | None:
         """The mark in some frames `[height, width, 3]`, or None. The more frames, the surer."""
         total, count = np.zeros(_BITS), 0
         for frame in frames:
-            total += self._means(frame[: self._rows * _BLOCK, : self._columns * _BLOCK])
+            area = frame[: self._rows * _BLOCK, : self._columns * _BLOCK]
+            total += self._means(self._light(area.astype(np.float32)))
             count += 1
         if not count:
             return None
@@ -102,15 +114,27 @@ class Watermark:
         identity = _identity(means > 0)
         if identity is None:
             return None
-        return Mark(identity, float(np.abs(means).min() / _MARGIN))
+        return Mark(identity, float(np.abs(means).min() / self._margin))
 
-    def _means(self, area: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _light(self, area: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Brightness in blocks, `[blocks, 8, 8]`, of `area [height, width, 3]`."""
+        light = area @ _LUMA
+        return light.reshape(self._rows, _BLOCK, self._columns, _BLOCK).swapaxes(1, 2).reshape(-1, _BLOCK, _BLOCK)
+
+    def _means(self, light: NDArray[np.float32]) -> NDArray[np.float64]:
         """Mean of each bit's coefficients along the pattern: `[32]`."""
-        light = area.astype(np.float32) @ _LUMA  # [height, width]
-        blocks = light.reshape(self._rows, _BLOCK, self._columns, _BLOCK).swapaxes(1, 2).reshape(-1, _BLOCK, _BLOCK)
-        along = np.einsum("byx,byx->b", blocks, self._patterns)
-        means: NDArray[np.float64] = np.bincount(self._bit, weights=along, minlength=_BITS) / self._counts
-        return means
+        along = np.einsum("byx,byx->b", light, self._patterns)
+        means: NDArray[np.float64] = np.bincount(self._bit, weights=along, minlength=_BITS) / self._blocks
+        return means / len(_COEFFICIENTS)
+
+    def _texture(self, light: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How far each block is pushed, `[blocks]`, 1 on average for every bit: by the spread of brightness that at
+        least half of its quarters have, since beside a single edge a block is smooth."""
+        half = _BLOCK // 2
+        quarters = light.reshape(-1, 2, half, 2, half).std(axis=(2, 4)).reshape(-1, 4)
+        spread = np.clip(np.sort(quarters, axis=1)[:, 1], _SMOOTHEST, _ROUGHEST)
+        means = np.bincount(self._bit, weights=spread, minlength=_BITS) / self._blocks
+        return np.asarray(spread / means[self._bit], np.float64)
 
 
 def _payload(identity: int) -> NDArray[np.bool_]:

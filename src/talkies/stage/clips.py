@@ -189,7 +189,11 @@ def _wish(spec: SetSpec, framing: Framing, frames: int, rng: np.random.Generator
 
 
 def make_clip(
-    plan: ClipPlan, figure: Callable[[int, str], Figure], pack: AssetPack | None, speech_cache: Path | None = None
+    plan: ClipPlan,
+    figure: Callable[[int, str], Figure],
+    pack: AssetPack | None,
+    speech_cache: Path | None = None,
+    filmed: int | None = None,
 ) -> Clip:
     """Performs and films a clip.
 
@@ -198,6 +202,7 @@ def make_clip(
         figure: Gives the figure of a seed and an extent; may keep figures for later.
         pack: The asset pack the figures are dressed from, for the captions.
         speech_cache: Where utterances are kept between runs.
+        filmed: How many of the first frames are filmed; None films all.
     """
     extent = "waist" if plan.layout.framing == "waist-up" else "bust"
     identities = [Identity.sample(seed) for seed in plan.seeds]
@@ -213,7 +218,7 @@ def make_clip(
         Actor(figure(seed, extent), track.performance, place)
         for seed, track, place in zip(plan.seeds, moved, plan.layout.placements, strict=True)
     )
-    take = shoot(Scene(actors, plan.layout.camera, plan.light, background))
+    take = shoot(Scene(actors, plan.layout.camera, plan.light, background), filmed)
     words = SceneWords(
         people=tuple(
             person_words(identity, pack, style, track.role, tuple(g.name for g in own))

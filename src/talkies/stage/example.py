@@ -12,7 +12,11 @@ from PIL import Image
 
 from talkies.media.shards import encode_wav
 from talkies.media.staging import staged
-from talkies.stage.screening import perform
+from talkies.stage.clips import SETS
+from talkies.stage.screening import LARGEST, perform
+
+_FINER = 3  # times as many pixels a side as the photograph has are drawn, where the renderer can: hair is thin
+_TEXTURE = 2048
 
 
 def write_example(
@@ -28,10 +32,12 @@ def write_example(
     Raises:
         InputError: No such set, or a size that cannot be filmed.
     """
-    clip = perform(set_name, index, scale, assets)
+    spec = SETS.get(set_name)
+    finer = max(1, min(_FINER, int(LARGEST / (scale * max(spec.height, spec.width))))) if spec else 1
+    clip = perform(set_name, index, scale * finer, assets, _TEXTURE, filmed=1)
     folder.mkdir(parents=True, exist_ok=True)
     with staged(folder / "photo.png") as scratch:
-        Image.fromarray(clip.take.frames[0]).save(scratch, format="PNG", optimize=True)
+        Image.fromarray(clip.take.frames[0]).reduce(finer).save(scratch, format="PNG", optimize=True)
     speakers: list[dict[str, str]] = []
     for number, track in enumerate(clip.tracks, 1):
         speaker = {"name": f"Person {number}"}

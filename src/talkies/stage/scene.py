@@ -115,8 +115,8 @@ class Take:
     truths: tuple[Truth, ...]
 
 
-def shoot(scene: Scene) -> Take:
-    """Films a scene.
+def shoot(scene: Scene, frames: int | None = None) -> Take:
+    """Films a scene, or no more than its first `frames` frames.
 
     Raises:
         InputError: Performances of different lengths, or too many people.
@@ -127,11 +127,12 @@ def shoot(scene: Scene) -> Take:
             f"{len(scene.actors)} people with performances of {sorted(lengths)} frames.",
             f"Give 1 to {MAX_PEOPLE} people and the same number of frames to each.",
         )
-    count = lengths.pop()
+    length = lengths.pop()
+    count = length if frames is None else min(frames, length)
     backdrop = scene.background.picture.astype(np.float32)  # [H, W, 3]
     height, width = backdrop.shape[:2]
     renderer = Renderer(width, height)
-    frames = np.empty((count, height, width, 3), np.uint8)
+    pictures = np.empty((count, height, width, 3), np.uint8)
     masks = np.empty((count, height, width), np.uint8)
     measured: list[list[dict[str, NDArray[np.float32]]]] = [[] for _ in scene.actors]
     for frame in range(count):
@@ -140,7 +141,7 @@ def shoot(scene: Scene) -> Take:
         ]
         picture, masks[frame] = renderer.draw(posed, scene.camera, scene.light, premultiplied=True)
         hole = 1 - picture[..., 3:].astype(np.float32) / 255
-        frames[frame] = np.clip(picture[..., :3] + backdrop * hole + 0.5, 0, 255).astype(np.uint8)
+        pictures[frame] = np.clip(picture[..., :3] + backdrop * hole + 0.5, 0, 255).astype(np.uint8)
         for k, (figure, pose) in enumerate(posed):
             measured[k].append(measure(figure, pose, scene.camera, (height, width)))
-    return Take(frames, masks, tuple(stack_truth(rows) for rows in measured))
+    return Take(pictures, masks, tuple(stack_truth(rows) for rows in measured))

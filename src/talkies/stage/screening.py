@@ -19,14 +19,20 @@ from talkies.stage.clips import SETS, Clip, make_clip, plan_clip
 from talkies.stage.figure import Figure
 from talkies.stage.identity import Identity
 
+#: Pixels of the longer side that can be filmed.
+LARGEST = 2048
 
-def perform(set_name: str, index: int, scale: float, assets: Path | None, texture: int = 1024) -> Clip:
+
+def perform(
+    set_name: str, index: int, scale: float, assets: Path | None, texture: int = 1024, filmed: int | None = None
+) -> Clip:
     """Performs and films clip `index` of a set.
 
     Args:
         set_name: One of `SETS`. index: Number of the clip. scale: Of the set's own size.
         assets: Folder of an asset pack, or None.
         texture: Texels of the face's picture.
+        filmed: How many of the first frames are filmed; None films all.
 
     Raises:
         InputError: No such set, or a size that cannot be filmed.
@@ -35,10 +41,13 @@ def perform(set_name: str, index: int, scale: float, assets: Path | None, textur
         raise InputError(f"There is no set {set_name!r}.", f"The sets: {', '.join(SETS)}.")
     spec = SETS[set_name]
     height, width = (round(side * scale / 2) * 2 for side in (spec.height, spec.width))
-    if not 32 <= min(height, width) <= max(height, width) <= 2048:
-        raise InputError(f"{width}x{height} cannot be filmed.", "Choose a --scale that gives sides of 32 to 2048.")
+    if not 32 <= min(height, width) <= max(height, width) <= LARGEST:
+        raise InputError(
+            f"{width}x{height} cannot be filmed.", f"Choose a --scale that gives sides of 32 to {LARGEST}."
+        )
     pack = AssetPack.open(assets) if assets else None
-    return make_clip(plan_clip(replace(spec, height=height, width=width), index), _builder(pack, texture), pack)
+    plan = plan_clip(replace(spec, height=height, width=width), index)
+    return make_clip(plan, _builder(pack, texture), pack, filmed=filmed)
 
 
 def screen(set_name: str, index: int, scale: float, path: Path, assets: Path | None) -> Clip:
