@@ -177,12 +177,16 @@ def example(
     index: Annotated[int, typer.Option(min=0, help="Number of the clip.")] = 0,
     scale: Annotated[float, typer.Option(min=0.1, max=8, help="Size, in the set's own.")] = 3.0,
     silent: Annotated[list[int] | None, typer.Option(help="A person (from 1) who is to stay silent.")] = None,
+    say: Annotated[
+        list[str] | None,
+        typer.Option(help="Said instead of the clip's conversation: for every turn, left to right, over again."),
+    ] = None,
     assets: Assets = None,
 ) -> None:
     """Write a clip's first frame and voices as an input of `talkies generate`."""
     from talkies.stage.example import write_example
 
-    typer.echo(write_example(out, set_name, index, scale, assets, tuple(silent or ())))
+    typer.echo(write_example(out, set_name, index, scale, assets, tuple(silent or ()), tuple(say or ())))
 
 
 @app.command()
