@@ -11,6 +11,7 @@ from torch import nn
 from talkies.domain.errors import InputError
 from talkies.training.config import OptimizerSection, ScheduleSection
 from talkies.training.ema import Ema
+from talkies.training.muon import Muon, orthogonalise
 from talkies.training.optim import (
     build_optimizers,
     clip_gradients,
@@ -68,6 +69,28 @@ def test_muon_takes_block_matrices_only() -> None:
     assert not is_block_matrix("transformer.proj_out.weight", nn.Parameter(torch.zeros(2, 2)))
     with pytest.raises(InputError, match="no parameters"):
         build_optimizers({}, OptimizerSection())
+
+
+@given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 99))
+def test_momentum_is_made_orthogonal(rows: int, columns: int, seed: int) -> None:
+    matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    found = torch.linalg.svdvals(orthogonalise(matrix, steps=9).float())
+    assert found.max() < 1.3
+    assert found[torch.linalg.svdvals(matrix) > 0.1 * matrix.norm()].min() > 0.6
+
+
+def test_muon_is_torchs() -> None:
+    """Torch's computes in bf16 everywhere, ours where that is quick: they part by its rounding."""
+    ours, theirs = (nn.Parameter(torch.ones(6, 9)) for _ in range(2))
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.3}
+    pair = (Muon([ours], **settings), torch.optim.Muon([theirs], adjust_lr_fn="match_rms_adamw", **settings))
+    for step in range(5):
+        gradient = torch.randn(6, 9, generator=torch.Generator().manual_seed(step))
+        for parameter, optimizer in zip((ours, theirs), pair, strict=True):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    moved = (theirs - 1).square().mean().sqrt()
+    assert (ours - theirs).square().mean().sqrt() < 0.02 * moved
 
 
 def test_vectors_are_not_decayed() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from talkies.domain.errors import InputError
-from talkies.training.config import Ramp, load_recipe, parse_recipe
+from talkies.runtime.machine import computes_bf16
+from talkies.training.config import MachineSection, Ramp, load_recipe, parse_recipe
 from training_cases import recipe_values
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,14 @@ def test_overrides(tmp_path: Path) -> None:
     for wrong in ("limits.steps", "name.x=1", "limits.steps=["):
         with pytest.raises(InputError, match="override"):
             load_recipe(path, (wrong,))
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bf16_is_for_machines_that_compute_it(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
+    assert computes_bf16("cpu") is able and computes_bf16("cuda")
+    assert MachineSection(device="cpu").bf16 is able
+    assert MachineSection(device="cpu", precision="bf16").bf16 and not MachineSection(precision="fp32").bf16
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted), st.floats(0, 1))

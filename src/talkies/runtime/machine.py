@@ -33,3 +33,14 @@ def detect_machine() -> Machine:
     if torch.backends.mps.is_available():
         return Machine("mps", min(torch.mps.recommended_max_memory(), free_ram), free_ram)
     return Machine("cpu", 0, free_ram)
+
+
+def computes_bf16(device: str | torch.device) -> bool:
+    """Whether matrices are multiplied in bf16 by the device itself ("cpu", "cuda", ...).
+
+    A CPU that has no instructions for it, as most laptops', does it one number at a time, dozens of times as slowly as
+    in fp32.
+    """
+    if torch.device(device).type != "cpu":
+        return True
+    return any(found for name, found in torch.cpu.get_capabilities().items() if name.endswith("bf16"))

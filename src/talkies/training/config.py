@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from talkies.domain.errors import InputError
+from talkies.runtime.machine import computes_bf16, detect_machine
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -293,17 +294,25 @@ class MachineSection(_Section):
 
     Attributes:
         device: `auto` takes a GPU when there is one.
-        precision: `bf16` computes under autocast with fp32 parameters; `fp32` computes everything in fp32.
+        precision: `bf16` computes under autocast with fp32 parameters; `fp32` computes everything in fp32; `auto` takes
+            bf16 where the device computes it by itself, as many CPUs do not.
         threads: CPU threads per process.
         processes: Processes started by the command on this machine (torchrun's environment takes precedence).
         parallel: `replicate` averages gradients; `shard` splits parameters, gradients and optimiser state (FSDP2).
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: Count = 1
     processes: Count = 1
     parallel: Literal["replicate", "shard"] = "replicate"
+
+    @property
+    def bf16(self) -> bool:
+        """Whether this machine computes the run under autocast to bf16."""
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        return computes_bf16(detect_machine().device if self.device == "auto" else self.device)
 
 
 class Recipe(_Section):

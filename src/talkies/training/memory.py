@@ -119,7 +119,7 @@ def plan_memory(recipe: Recipe, outlined: Outline, batch: Batch, world: World) -
         adapted = _lora_values(recipe, system.transformer)
         values = adapted + sum(value.numel() for name, value in trained.items() if name.startswith("text_encoder."))
         frozen = sum(parameter.numel() for parameter in system.transformer.parameters())
-        stored = 4 * values + frozen * (2 if recipe.machine.precision == "bf16" else 4)
+        stored = 4 * values + frozen * (2 if recipe.machine.bf16 else 4)
     else:
         values = sum(parameter.numel() for parameter in trained.values())
         frozen = sum(parameter.numel() for parameter in system.parameters()) - values
@@ -170,7 +170,7 @@ def _count_activations(recipe: Recipe, outlined: Outline, batch: Batch) -> tuple
         faked = replace(single, **{name: outlined.mode.from_tensor(value) for name, value in tensors.items()})
         counter = FlopCounterMode(display=False)
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.machine.precision == "bf16")
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.machine.bf16)
         with counter, hooks, autocast:
             system(faked)
     total = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from talkies.domain.errors import InputError
 from talkies.training.config import OptimizerSection, ScheduleSection
+from talkies.training.muon import Muon
 
 Parameters = Mapping[str, nn.Parameter]
 
@@ -22,8 +23,7 @@ def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
 def build_optimizers(parameters: Parameters, section: OptimizerSection) -> list[torch.optim.Optimizer]:
     """Optimisers for the trained parameters.
 
-    Muon (Jordan et al. 2024; torch's own, update scaled to AdamW's size as in arXiv 2502.16982) takes the matrices in
-    transformer blocks; AdamW the rest. Each group remembers its full rate as `base_lr`.
+    Muon takes the matrices in transformer blocks; AdamW the rest. Each group remembers its full rate as `base_lr`.
 
     Raises:
         InputError: Nothing to train.
@@ -36,12 +36,11 @@ def build_optimizers(parameters: Parameters, section: OptimizerSection) -> list[
         matrices = {name: rest.pop(name) for name, value in parameters.items() if is_block_matrix(name, value)}
         if matrices:
             found.append(
-                torch.optim.Muon(
-                    list(matrices.values()),
+                Muon(
+                    matrices.values(),
                     lr=section.muon_lr,
-                    weight_decay=section.weight_decay,
                     momentum=section.momentum,
-                    adjust_lr_fn="match_rms_adamw",
+                    weight_decay=section.weight_decay,
                 )
             )
     if rest:

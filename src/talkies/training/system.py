@@ -71,7 +71,7 @@ class TrainingSystem(nn.Module):
 def build_system(recipe: Recipe) -> TrainingSystem:
     """Builds or opens the networks and marks what is trained (`requires_grad`).
 
-    Frozen parameters are stored in bf16 under `precision: bf16` (but for norms and their like, as in diffusers);
+    Frozen parameters are stored in bf16 where the run computes in it (but for norms and their like, as in diffusers);
     trained ones always in fp32.
 
     Raises:
@@ -92,7 +92,7 @@ def build_system(recipe: Recipe) -> TrainingSystem:
         text_encoder.requires_grad_(recipe.text_encoder.train)
     if recipe.model.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
-    frozen = torch.bfloat16 if recipe.machine.precision == "bf16" else torch.float32
+    frozen = torch.bfloat16 if recipe.machine.bf16 else torch.float32
     for name, parameter in system.named_parameters():
         precise = parameter.requires_grad or any(part in name for part in transformer._keep_in_fp32_modules)
         dtype = torch.float32 if precise else frozen
@@ -124,7 +124,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def _build_transformer(recipe: Recipe) -> MultiTalkTransformer3DModel:
     section = recipe.model
     # what is frozen is kept in bf16 in any case; a large model is better read so
-    dtype = torch.bfloat16 if recipe.train != "all" and recipe.machine.precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if recipe.train != "all" and recipe.machine.bf16 else torch.float32
     try:
         if section.path is not None:
             opened = MultiTalkTransformer3DModel.from_pretrained(section.path, torch_dtype=dtype)

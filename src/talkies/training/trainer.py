@@ -172,7 +172,7 @@ class Trainer:
             batch = delivery.batch.to(self.world.device)
             # dropout of a text encoder is the only use of torch's own generator
             torch.manual_seed((recipe.seed << 32) + progress.step * accumulation + part)
-            bf16 = recipe.machine.precision == "bf16"
+            bf16 = recipe.machine.bf16
             with FastCpuAttention():  # around the backward pass too, which recomputes blocks when checkpointing
                 with torch.autocast(self.world.device.type, torch.bfloat16, enabled=bf16):
                     output = self.system(batch)
@@ -254,7 +254,7 @@ class Trainer:
         recipe = self.recipe
         with self.ema.applied() if self.ema else nullcontext():
             if self.world.leads or self.world.sharded:
-                values = run_probe(self.system, self._probe, recipe.objective, recipe.machine.precision, recipe.seed)
+                values = run_probe(self.system, self._probe, recipe.objective, recipe.machine.bf16, recipe.seed)
             weights = full_weights(self.system) if self.world.leads or self.world.sharded else {}
             if log is None:
                 return

@@ -66,7 +66,7 @@ def lip_energy(error: Tensor, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def run_probe(
-    system: TrainingSystem, batches: list[Batch], objective: ObjectiveSection, precision: str, seed: int
+    system: TrainingSystem, batches: list[Batch], objective: ObjectiveSection, bf16: bool, seed: int
 ) -> dict[str, float]:
     """Residual energy on lips relative to each clip's own motion around its mean: 0 perfect, 1 no better than a still.
 
@@ -74,7 +74,7 @@ def run_probe(
         system: In evaluation mode afterwards put back to training mode.
         batches: From `probe_batches`.
         objective: Meaning of the network's output.
-        precision: `bf16` or `fp32`.
+        bf16: Computed under autocast to it.
         seed: Of the noise, the same at every probe.
 
     Returns:
@@ -91,7 +91,7 @@ def run_probe(
             batch = replace(clean, noise=noise, sigma=level).to(device)
             motion = batch.latents - batch.latents[:, :, 1:].mean(dim=2, keepdim=True)
             for name, audio in _audios(batch):
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     output = system(batch, audio)
                 error = denoised(output.float(), batch.noisy(), batch.sigma, objective.prediction) - batch.latents
                 left[f"{name}@{sigma}"] += float(lip_energy(error, batch))
