@@ -114,7 +114,7 @@ def test_the_probe_tells_a_listener_from_a_deaf_model(validation_root: Path) -> 
             still = batch.latents[:, :, 1:].mean(2, keepdim=True).expand_as(batch.latents)
             return torch.where(same.view(-1, 1, 1, 1, 1), batch.latents, still)
 
-    values = run_probe(Listener(), [batch], ObjectiveSection(prediction="sample"), "fp32", 0)  # type: ignore[arg-type]
+    values = run_probe(Listener(), [batch], ObjectiveSection(prediction="sample"), False, 0)  # type: ignore[arg-type]
     assert values["right@0.999"] == 0
     assert values["shuffled@0.999"] == pytest.approx(1) and values["exchanged@0.7"] == pytest.approx(1)
 
