@@ -24,7 +24,7 @@ from talkies.evaluation.frechet import Moments, frechet_distance
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import EXPRESSIONS, FLOW_CHANNELS, FLOW_UNIT, FRAMES, expand_flow, liveliness_map
 from talkies.models.transformer_multitalk import MultiTalkTransformer3DModel
-from talkies.runtime.machine import computes_bf16
+from talkies.runtime.machine import autocast_bf16
 from talkies.sampling.denoise import denoise
 from talkies.sampling.guidance import Branch, ClassifierFreeGuidance
 from talkies.sampling.schedule import shifted_levels
@@ -90,7 +90,7 @@ def generate(
 
     noise = scale * torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(0))
     solver = EulerSolver(shifted_levels(steps, shift))
-    with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16("cpu")):
+    with autocast_bf16("cpu"):
         return denoise(predict, noise, solver, ClassifierFreeGuidance(text, guidance))
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import torch
 
-from talkies.runtime.machine import computes_bf16
+from talkies.runtime.machine import autocast_bf16
 from talkies.training.attention import FastCpuAttention
 from talkies.training.batches import Batch, collate
 from talkies.training.config import parse_recipe
@@ -90,7 +90,7 @@ def measure(arguments: argparse.Namespace, fast: bool) -> dict[str, float]:
     for step in range(arguments.steps + 1):
         with FastCpuAttention() if fast else nullcontext():
             start = time.process_time()
-            with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16("cpu")):
+            with autocast_bf16("cpu"):
                 output = system(batch)
             loss = flow_matching_loss(output, batch, objective, 0.0).mean()
             forward = time.process_time()

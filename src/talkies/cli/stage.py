@@ -179,7 +179,7 @@ def example(
     silent: Annotated[list[int] | None, typer.Option(help="A person (from 1) who is to stay silent.")] = None,
     say: Annotated[
         list[str] | None,
-        typer.Option(help="Said instead of the clip's conversation: for every turn, left to right, over again."),
+        typer.Option(help="What is said instead, once for every turn, from left to right and over again."),
     ] = None,
     assets: Assets = None,
 ) -> None:

@@ -38,9 +38,13 @@ def detect_machine() -> Machine:
 def computes_bf16(device: str | torch.device) -> bool:
     """Whether matrices are multiplied in bf16 by the device itself ("cpu", "cuda", ...).
 
-    A CPU that has no instructions for it, as most laptops', does it one number at a time, dozens of times as slowly as
-    in fp32.
+    A CPU without instructions for it (x86-64 with AVX2 alone) takes dozens of times as long as in fp32.
     """
     if torch.device(device).type != "cpu":
         return True
     return any(found for name, found in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+
+
+def autocast_bf16(device: str | torch.device) -> torch.autocast:
+    """Autocast to bf16 on devices that compute it by themselves, nothing on others."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=computes_bf16(device))

@@ -65,9 +65,8 @@ def write_example(
             with staged(folder / speaker["audio"]) as scratch:
                 scratch.write_bytes(encode_wav(voice))
         speakers.append(speaker)
-    conversation: dict[str, object] = {"image": "photo.png", "prompt": clip.captions[0], "speakers": speakers}
-    if spoken:
-        del conversation["prompt"]  # tells of the clip's own conversation
+    prompt = {} if spoken else {"prompt": clip.captions[0]}  # which tells of the clip's own conversation
+    conversation = {"image": "photo.png", **prompt, "speakers": speakers}
     path = folder / "conversation.yaml"
     with staged(path) as scratch:
         scratch.write_text(yaml.safe_dump(conversation, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -104,15 +103,13 @@ def _audible(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _voices(plan: ClipPlan) -> list[Voice]:
-    """A voice of the plan's split for everybody, of their register, no two alike, as natural as there are."""
+    """A voice of the plan's split for everybody, no two alike: of their register, and natural, where there are such."""
     rng = np.random.default_rng([0x5A7, plan.seed])
-    chosen: list[Voice] = []
+    left = list(available_voices(plan.spec.split))
+    chosen = []
     for seed in plan.seeds:
         register = "low" if Identity.sample(seed).sex == "male" else "high"
-        left = [voice for voice in available_voices(plan.spec.split) if voice not in chosen]
-        fitting = [voice for voice in left if voice.register == register] or left
-        natural = [voice for voice in fitting if voice.engine == "kokoro"] or fitting
-        if not natural:
-            raise InputError("There are fewer voices than people.", "Install espeak-ng: it has many.")
-        chosen.append(natural[int(rng.integers(len(natural)))])
+        misfits = [(voice.register != register, voice.engine != "kokoro") for voice in left]
+        fitting = [k for k, misfit in enumerate(misfits) if misfit == min(misfits)]
+        chosen.append(left.pop(fitting[int(rng.integers(len(fitting)))]))
     return chosen

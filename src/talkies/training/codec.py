@@ -31,7 +31,7 @@ from talkies.domain.errors import InputError
 from talkies.domain.expression import BLINK, EYES_SHUT
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import CELL, FLOW_CHANNELS, FLOW_UNIT, FRAMES, MOTION_CHANNELS, PLACES
-from talkies.runtime.machine import computes_bf16
+from talkies.runtime.machine import autocast_bf16
 from talkies.training.composite_batches import Batch, CompositeBatches, collate
 from talkies.training.composites import Composer, Track, find_tracks
 from talkies.training.critic import Critic, critic_loss, eyes, mouths, painter_loss
@@ -223,7 +223,7 @@ class CodecTrainer:
             face = face + torch.randn_like(face) * strength * 0.3 * (face[:, -PLACES:].amax(1, keepdim=True) > 0)
             rest = rest * kept + torch.randn_like(rest) * strength * kept * rest.std()
         truth = batch.expression[:, 4]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_bf16(self.device)):
+        with autocast_bf16(self.device):
             seen = self.model.read_reference(batch.reference, batch.points, *z.shape[-2:])[:, 0]
             told = torch.where(torch.rand(len(truth), 1, device=z.device) < recipe.told_truth, truth, seen.detach())
             z = torch.cat([flow, face, rest], 1)
@@ -260,13 +260,13 @@ class CodecTrainer:
                 continue
             boxes = getattr(batch, part)
             filmed, painted = (_SEEN[part](frames, boxes, batch.points) for frames in (batch.group, decoded.float()))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_bf16(self.device)):
+            with autocast_bf16(self.device):
                 taught = critic_loss(critic, filmed, painted)
             self.critic_optimizer.zero_grad()
             taught.backward()
             self.critic_optimizer.step()
             critic.requires_grad_(False)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_bf16(self.device)):
+            with autocast_bf16(self.device):
                 held = painter_loss(critic, filmed, painted)
             critic.requires_grad_(True)
             own = torch.autograd.grad(held, decoded, retain_graph=True)[0].norm()
@@ -359,7 +359,7 @@ def evaluate(model: AutoencoderReference, tracks: list[Track], draws: int = 48) 
     sums, pixels = np.zeros((len(names), len(parts))), np.zeros(len(parts))
     for _ in range(draws):
         batch = collate([composer.draw(rng)], 2.0, 1.0).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=computes_bf16(device)):
+        with autocast_bf16(device):
             z = batch.latents(model)
             motion = torch.cat([z[:, :MOTION_CHANNELS], torch.zeros_like(z[:, MOTION_CHANNELS:])], 1)
             shown = [model.decode_groups(part, batch.reference, batch.points)[0].clamp(-1, 1) for part in (z, motion)]

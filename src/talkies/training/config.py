@@ -10,11 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from talkies.domain.errors import InputError
-from talkies.runtime.machine import computes_bf16, detect_machine
+from talkies.runtime.machine import computes_bf16
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -295,7 +296,7 @@ class MachineSection(_Section):
     Attributes:
         device: `auto` takes a GPU when there is one.
         precision: `bf16` computes under autocast with fp32 parameters; `fp32` computes everything in fp32; `auto` takes
-            bf16 where the device computes it by itself, as many CPUs do not.
+            bf16 where the device computes it by itself, which CPUs with AVX2 alone do not.
         threads: CPU threads per process.
         processes: Processes started by the command on this machine (torchrun's environment takes precedence).
         parallel: `replicate` averages gradients; `shard` splits parameters, gradients and optimiser state (FSDP2).
@@ -308,11 +309,16 @@ class MachineSection(_Section):
     parallel: Literal["replicate", "shard"] = "replicate"
 
     @property
+    def accelerated(self) -> bool:
+        """Whether this machine computes the run on a GPU."""
+        return self.device != "cpu" and torch.cuda.is_available()
+
+    @property
     def bf16(self) -> bool:
         """Whether this machine computes the run under autocast to bf16."""
         if self.precision != "auto":
             return self.precision == "bf16"
-        return computes_bf16(detect_machine().device if self.device == "auto" else self.device)
+        return computes_bf16("cuda" if self.accelerated else "cpu")
 
 
 class Recipe(_Section):

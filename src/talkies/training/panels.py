@@ -21,7 +21,7 @@ from torch import Tensor
 
 from talkies.models.autoencoder_reference import AutoencoderReference
 from talkies.models.motion_latents import CELL, EXPRESSIONS, FRAMES, compress_flow, liveliness_map
-from talkies.runtime.machine import computes_bf16
+from talkies.runtime.machine import autocast_bf16
 from talkies.training.composites import Track, degrade, move_box, procedural_background, recolour
 from talkies.training.exact_flow import face_flow
 from talkies.training.faces import detected, expressions, face_maps, move_points, places_of, since_reference
@@ -140,7 +140,7 @@ def encode_strip(codec: AutoencoderReference, strip: Strip, reference: int) -> d
     faces[count:] = 0  # of a frame that is given only the picture is known
     z = codec.encode_groups(both, still[None].expand(len(both), -1, -1, -1), moves, faces)
     z = compress_flow(z, codec.config.flow_knee)
-    with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16("cpu")):
+    with autocast_bf16("cpu"):
         seen = torch.from_numpy(strip.seen[reference])[None]
         condition = codec.encode_reference(still[None], seen)[0].float()
     if codec.config.latents_mean is not None:

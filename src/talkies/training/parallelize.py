@@ -48,7 +48,7 @@ def join_world(machine: MachineSection) -> World:
     """
     if machine.device == "cuda" and not torch.cuda.is_available():
         raise InputError("`machine.device` is cuda, but there is no CUDA device here.", "Use `auto` or `cpu`.")
-    accelerated = machine.device != "cpu" and torch.cuda.is_available()
+    accelerated = machine.accelerated
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if accelerated else torch.device("cpu")
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     sharded = machine.parallel == "shard"

@@ -166,13 +166,13 @@ class Trainer:
         recipe, progress = self.recipe, self.progress
         done = self._done()
         accumulation = recipe.data.accumulation
+        bf16 = recipe.machine.bf16
         total = torch.zeros((), device=self.world.device)
         for part in range(accumulation):
             delivery = loader.next()
             batch = delivery.batch.to(self.world.device)
             # dropout of a text encoder is the only use of torch's own generator
             torch.manual_seed((recipe.seed << 32) + progress.step * accumulation + part)
-            bf16 = recipe.machine.bf16
             with FastCpuAttention():  # around the backward pass too, which recomputes blocks when checkpointing
                 with torch.autocast(self.world.device.type, torch.bfloat16, enabled=bf16):
                     output = self.system(batch)

@@ -19,7 +19,7 @@ from talkies.evaluation.fitting.recipe import Count, FitRecipe, run
 from talkies.evaluation.networks.blocks import save_network
 from talkies.evaluation.networks.sync_expert import BANDS, SyncExpert
 from talkies.evaluation.speech import STEPS_PER_FRAME, log_mel_steps
-from talkies.runtime.machine import computes_bf16
+from talkies.runtime.machine import autocast_bf16
 
 #: How much telling clips apart counts beside telling moments apart.
 _OTHER_CLIPS = 0.5
@@ -72,7 +72,7 @@ def fit_sync(recipe: SyncRecipe, out: Path | None, say: Callable[[str], None]) -
         mel = torch.stack([mels[k, s] for k, s in zip(chosen, steps[: len(chosen)], strict=True)])
         mel = mel + torch.randn(len(mel), 1, 1) * _LOUDER + torch.randn_like(mel) * torch.rand(len(mel), 1, 1) * _HISS
         crops = disturbed(torch.from_numpy(clips), MOUTH.size, torch.rand(len(clips)) < 0.5)
-        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16("cpu")):
+        with autocast_bf16("cpu"):
             features = network.frames(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
             lips, sound = network.lips(features), network.sound(mel)
         return contrast(lips.float(), sound.float(), network.log_scale.exp())

@@ -17,7 +17,7 @@ from talkies.evaluation.fitting.disturb import disturbed
 from talkies.evaluation.fitting.recipe import FitRecipe, run
 from talkies.evaluation.networks.blocks import save_network
 from talkies.evaluation.networks.face_units import FaceUnits
-from talkies.runtime.machine import computes_bf16
+from talkies.runtime.machine import autocast_bf16
 
 #: Units that spread less than this never move on the stage; they are not fitted and not judged.
 STILL_UNIT = 1e-3
@@ -62,7 +62,7 @@ def fit_units(recipe: UnitsRecipe, out: Path | None, say: Callable[[str], None])
         wanted = targets[tracks, moments]
         wanted = torch.where(mirrored[:, None], wanted[:, mirror], wanted)
         wanted = (wanted - network.mean)[:, moving] / network.spread[moving]
-        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16("cpu")):
+        with autocast_bf16("cpu"):
             found = network.standardised(crops)
         return (found.float()[:, moving] - wanted).square().mean()
 
