@@ -110,3 +110,47 @@ def test_videos_made_otherwise_are_not_kept(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     with pytest.raises(InputError, match=r"No videos\.json says"):
         claim_videos(tmp_path, settings)
+
+
+def test_a_stopped_measurement_keeps_what_was_measured_beside_whole_results(
+    evaluate: Command, shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from talkies.cli.report import Report
+
+    def stop(report: Report, text: str) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ("measure", "--set", shard, "--out", tmp_path, "--metrics", "lip-truth", "--no-baselines")
+    assert evaluate(*arguments)[0] == 0
+    monkeypatch.setattr(Report, "say", stop)
+    code, said, errors = evaluate(*arguments)
+    assert code == 130 and "Stopped early: 1 videos" in said and "stopped." in errors
+    rows = {path.stem: len(json.loads(path.read_text())["rows"]) for path in tmp_path.glob("*.json")}
+    assert sorted(rows.values()) == [1, 2]
+    assert rows[next(name for name in rows if name.endswith("-stopped"))] == 1
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"rows.csv", "rows-stopped.csv"}
+
+
+def test_phones_of_a_recording_become_the_truth_of_its_lips(evaluate: Command, tmp_path: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    import soundfile
+
+    from talkies.media.resampling import SAMPLING_RATE
+    from talkies.stage import engines
+    from talkies.stage.voices import find_voice, render
+
+    if not engines.flite_available():
+        pytest.skip("Debian's flite is not installed")
+    voice, labels = tmp_path / "voice.wav", tmp_path / "voice.lab"
+    text = "My father moved the purple boxes by Wednesday."
+    soundfile.write(voice, render(text, find_voice("flite-slt-t97-p196")), SAMPLING_RATE)
+    code, said, errors = evaluate("align", voice, "--text", text, "--out", labels)
+    assert code == 0, errors
+    assert [line.split()[-1] for line in said.splitlines()][:2] == ["my", "father"]
+    assert [line.split()[-1] for line in labels.read_text().splitlines() if "SIL" not in line][:2] == ["M", "AY"]
+    refused = {"Yes.": "pauses", "xyzzy": "no way through", "你好": "no words"}
+    for wrong, why in refused.items():
+        code, _, errors = evaluate("align", voice, "--text", wrong, "--out", tmp_path / "none.lab")
+        assert code != 0 and why in errors, errors
+    assert evaluate("align", voice, "--text", text, "--out", tmp_path / "voice.txt")[0] != 0
+    assert not (tmp_path / "none.lab").exists()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from talkies.cli.evaluate_align import EXAMPLES as ALIGN_EXAMPLES
+from talkies.cli.evaluate_align import align
 from talkies.cli.evaluate_fit import fit_arms, fit_gestures, fit_speech, fit_sync, fit_units
 from talkies.cli.evaluate_prepare import EXAMPLES, prepare
 from talkies.cli.report import Report
@@ -86,22 +88,24 @@ def measure(
         raise InputError("What is to be measured?", "Give a video, or --set FOLDER.")
     if video is not None:
         chosen, _ = choose(metrics)
-        rows = measure_all([read_single(video, voice or [], truth or [])], chosen).rows
-        results = [as_results(rows, chosen, model or "video", video.name)]
+        found = measure_all([read_single(video, voice or [], truth or [])], chosen)
+        results, stopped = [as_results(found.rows, chosen, model or "video", video.name)], found.stopped
     else:
         assert sets is not None  # noqa: S101
-        results = _measure_set(sets, name, generated, model, metrics, protocol, limit, baselines)
-    if out is not None:
+        results, stopped = _measure_set(sets, name, generated, model, metrics, protocol, limit, baselines)
+    if out is not None and results:
         save(results, out)
     for result in results:
         _show(result)
+    if stopped:
+        raise KeyboardInterrupt
 
 
 def _measure_set(
     folder: Path, name: str, generated: Path | None, model: str, metrics: str, protocol: str, limit: int | None,
     baselines: bool,
-) -> list[Results]:  # fmt: skip
-    """Results of the model (if any), the ground truth and shuffled voices."""
+) -> tuple[list[Results], bool]:  # fmt: skip
+    """Results of the model (if any), the ground truth and shuffled voices; and whether Ctrl-C ended it early."""
     from talkies.evaluation.metric import choose
     from talkies.evaluation.protocols import protocol as find_protocol
     from talkies.evaluation.runner import Findings, as_results, measure_all
@@ -118,27 +122,32 @@ def _measure_set(
         )  # fmt: skip
 
     results = []
-    made = one_pass(model or generated.name, generated, False) if generated is not None else None
-    real = one_pass("ground truth", None, baselines) if baselines or made is None else None
-    if made is not None and generated is not None:
-        whole = distances(of_sets, made.features, real.features) if real else None
-        called = model or generated.name
+    called = model or (generated.name if generated is not None else "")
+    made = one_pass(called, generated, False) if generated is not None else None
+    stopped = made is not None and made.stopped
+    real = one_pass("ground truth", None, baselines) if not stopped and (baselines or made is None) else None
+    stopped = stopped or (real is not None and real.stopped)
+    if made is not None and made.rows:
+        whole = distances(of_sets, made.features, real.features) if real and not stopped else None
         results.append(
             as_results(
                 made.rows, chosen, called, label, of_sets=of_sets, whole=whole, protocol=protocol,
-                making=read_making(generated),
+                making=read_making(generated), stopped=stopped,
             )
         )  # fmt: skip
-    if real is not None:
+    if real is not None and real.rows:
+        whole = None if stopped else among(of_sets, real.features)
         results.append(
             as_results(
-                real.rows, chosen, "ground truth", label, of_sets=of_sets, whole=among(of_sets, real.features),
-                protocol=protocol,
+                real.rows, chosen, "ground truth", label, of_sets=of_sets, whole=whole, protocol=protocol,
+                stopped=stopped,
             )
         )  # fmt: skip
         if real.shuffled:
-            results.append(as_results(real.shuffled, chosen, "shuffled audio", label, protocol=protocol))
-    return results
+            results.append(
+                as_results(real.shuffled, chosen, "shuffled audio", label, protocol=protocol, stopped=stopped)
+            )
+    return results, stopped
 
 
 def _show(result: Results) -> None:
@@ -244,8 +253,11 @@ def run(
     videos = generate_set(model, sets, out / "videos", name, limit, steps, seed)
     if exchanged:
         generate_set(model, sets, videos / EXCHANGED, name, limit, steps, seed, exchanged=True)
-    results = _measure_set(sets, name, videos, Path(model).name, metrics, protocol, limit, baselines)
-    save(results, out / "results")
+    results, stopped = _measure_set(sets, name, videos, Path(model).name, metrics, protocol, limit, baselines)
+    if results:
+        save(results, out / "results")
+    if stopped:
+        raise KeyboardInterrupt
     page = out / f"report{ending(protocol)}.html"
     with staged(page) as scratch:
         scratch.write_text(html(results), encoding="utf-8")
@@ -254,6 +266,7 @@ def run(
     typer.echo(str(page))
 
 
+app.command(epilog=ALIGN_EXAMPLES)(align)
 app.command(epilog=EXAMPLES)(prepare)
 _FITS: dict[str, Callable[..., None]] = {
     "speech": fit_speech,

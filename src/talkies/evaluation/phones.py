@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from talkies.domain.clip import FPS
 from talkies.domain.errors import InputError
+from talkies.media.staging import staged
 
 Phone = tuple[str, float, float]
 
@@ -69,3 +70,10 @@ def read_phones(path: Path) -> tuple[Phone, ...]:
     if not phones or any(end < start or not np.isfinite(start + end) for _, start, end in phones):
         raise InputError(f"{path} holds no phones.", "Write start, end (seconds) and label, one phone per line.")
     return phones
+
+
+def write_phones(path: Path, phones: Sequence[Phone]) -> None:
+    """Write a label file that `read_phones` reads, whole or not at all."""
+    lines = [f"{start:.3f}\t{end:.3f}\t{label}\n" for label, start, end in phones]
+    with staged(path) as scratch:
+        scratch.write_text("".join(lines), encoding="utf-8")

@@ -75,7 +75,8 @@ class Results(_Strict):
         columns: What the numbers mean. rows: One per video.
         whole: Numbers of the whole set (FID, ...). whole_intervals: Their 95 % confidence intervals.
         notes: What could not be computed and why.
-        made: Version, date, machine, the intervals' seed, and what the videos were generated with (`generation ...`).
+        made: Version, date, machine, the intervals' seed, `stopped` where Ctrl-C ended it early, and what the videos
+            were generated with (`generation ...`).
     """
 
     format: Literal["talkies-evaluation"] = "talkies-evaluation"
@@ -104,14 +105,15 @@ def number(value: float) -> float | None:
 def save(results: Sequence[Results], folder: Path) -> None:
     """Writes `NAME.json` for each and `rows.csv` for all into `folder` (made if missing).
 
-    Names hold the protocol where it is not the usual one (`ending`).
+    Names hold the protocol where it is not the usual one (`ending`), and say so where measuring was stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
         with staged(folder / f"{_file_name(result)}.json") as scratch:
             scratch.write_text(json.dumps(result.model_dump(), indent=1) + "\n", encoding="utf-8")
     protocols = {result.protocol for result in results}
-    with staged(folder / f"rows{ending(protocols.pop()) if len(protocols) == 1 else ''}.csv") as scratch:
+    stopped = "-stopped" if any("stopped" in result.made for result in results) else ""
+    with staged(folder / f"rows{ending(protocols.pop()) if len(protocols) == 1 else ''}{stopped}.csv") as scratch:
         scratch.write_text(as_csv(results), encoding="utf-8")
 
 
@@ -158,7 +160,8 @@ def _load(path: Path) -> Results:
 
 def _file_name(result: Results) -> str:
     plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in f"{result.set}-{result.model}")
-    return (plain.strip("-").lower() or "results") + ending(result.protocol)
+    stopped = "-stopped" if "stopped" in result.made else ""  # must not take the place of whole results
+    return (plain.strip("-").lower() or "results") + ending(result.protocol) + stopped
 
 
 def ending(protocol: str) -> str:

@@ -45,11 +45,13 @@ class Findings:
     Attributes:
         rows: One per sample. shuffled: The same videos with other samples' voices; empty unless asked for.
         features: Per set metric, for every part that the protocol cuts out, one array per video.
+        stopped: By Ctrl-C, before the last sample.
     """
 
     rows: list[Row] = field(default_factory=list)
     shuffled: list[Row] = field(default_factory=list)
     features: dict[str, list[list[Features]]] = field(default_factory=dict)
+    stopped: bool = False
 
 
 def measure_all(
@@ -61,7 +63,7 @@ def measure_all(
     shuffle: bool = False,
     progress: Callable[[Row], None] = lambda row: None,
 ) -> Findings:
-    """Measures samples one by one, in order.
+    """Measures samples one by one, in order. Ctrl-C ends it with what has been found.
 
     Args:
         samples: Looked at once. metrics: Computed for each. of_sets: Whose features are collected.
@@ -72,19 +74,22 @@ def measure_all(
     """
     found = Findings()
     shuffler = _Shuffler(metrics, protocol)
-    for sample in samples:
-        row, parts = _measure_parts(sample, metrics, protocol)
-        found.rows.append(row)
-        progress(row)
-        if row.failure:
-            continue
-        for metric in of_sets:
-            if not metric.missing():
-                looks = parts if metric.of_people or protocol is tracks else [Observation(sample)]
-                _collect(found.features.setdefault(metric.name, [[] for _ in looks]), metric, looks)
-        if shuffle:
-            found.shuffled += shuffler.add(sample, parts)
-    found.shuffled += shuffler.rest()
+    try:
+        for sample in samples:
+            row, parts = _measure_parts(sample, metrics, protocol)
+            found.rows.append(row)
+            progress(row)
+            if row.failure:
+                continue
+            for metric in of_sets:
+                if not metric.missing():
+                    looks = parts if metric.of_people or protocol is tracks else [Observation(sample)]
+                    _collect(found.features.setdefault(metric.name, [[] for _ in looks]), metric, looks)
+            if shuffle:
+                found.shuffled += shuffler.add(sample, parts)
+        found.shuffled += shuffler.rest()
+    except KeyboardInterrupt:
+        found.stopped = True
     return found
 
 
@@ -245,8 +250,15 @@ def as_results(
     whole: Distances | None = None,
     protocol: str = "tracks",
     making: Mapping[str, str] | None = None,
+    stopped: bool = False,
 ) -> Results:
-    """Rows with all that is needed to read them later; `making` is what the videos were generated with."""
+    """Rows with all that is needed to read them later.
+
+    Args:
+        rows: One per video. metrics, of_sets: What was computed. model, set_name: As the results are called.
+        whole: Numbers of the whole set. protocol: How people were cut out.
+        making: What the videos were generated with. stopped: Before all was measured.
+    """
     whole = whole or Distances()
     described = {**columns(metrics), **{metric.column.name: metric.column for metric in of_sets}}
     entries = {
@@ -265,11 +277,14 @@ def as_results(
         if any(metric is STAGE_SYNC for metric in metrics):
             missing.append(EXPERT_NOTE)
     missing += _strange(rows)
+    if stopped:
+        missing.append(f"Stopped early: {len(rows)} videos were measured, distances of whole sets were not.")
     made = {
         "talkies": VERSION,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "seed": str(SEED),
+        **({"stopped": "early"} if stopped else {}),
         **{f"generation {name}": value for name, value in (making or {}).items()},
     }
     return Results(
