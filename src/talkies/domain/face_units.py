@@ -16,3 +16,8 @@ FACE_UNITS: tuple[str, ...] = (
     "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
     "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
+
+
+def sides_of(name: str) -> tuple[str, ...]:
+    """The face units that a name stands for: left and right of one that ends with *, else itself."""
+    return (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from talkies.domain.expression import EXPRESSION
+from talkies.domain.face_units import sides_of
 
 Mood = Literal["neutral", "happy", "serious", "sad", "surprised", "annoyed"]
 MOODS: tuple[Mood, ...] = ("neutral", "happy", "serious", "sad", "surprised", "annoyed")
 
-#: Standing expression of each mood in face units; a trailing * stands for left and right.
+#: Standing expression of each mood in face units (names as of `sides_of`).
 MOOD_UNITS: dict[Mood, dict[str, float]] = {
     "neutral": {"mouthSmile*": 0.06},
     "happy": {"mouthSmile*": 0.34, "cheekSquint*": 0.22, "eyeSquint*": 0.10, "browOuterUp*": 0.06},
@@ -24,8 +25,5 @@ WHILE_SPEAKING = 0.55  # what is left at the mouth then: a smile spreads the lip
 
 def mood_expression(mood: Mood) -> tuple[float, ...]:
     """A mood in the eight numbers of `talkies.domain.expression`, nobody speaking."""
-    units: dict[str, float] = {}
-    for name, value in MOOD_UNITS[mood].items():
-        for unit in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
-            units[unit] = value
+    units = {unit: value for name, value in MOOD_UNITS[mood].items() for unit in sides_of(name)}
     return tuple(sum(weight * units.get(unit, 0.0) for unit, weight in sums.items()) for sums in EXPRESSION.values())

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from talkies.domain.blinks import blink_moments, lid
 from talkies.domain.errors import InputError
+from talkies.domain.face_units import FACE_UNITS, sides_of
 from talkies.domain.gaze import fixations
 from talkies.domain.moods import MOOD_UNITS, MOODS, ONSET, WHILE_SPEAKING, Mood
 from talkies.stage.alignment import SILENCE, Phone
 from talkies.stage.curves import GRID_RATE, Curve, bump, grid_length, smooth, smooth_noise
-from talkies.stage.performance import FACE_UNITS, Performance
+from talkies.stage.performance import Performance
 from talkies.stage.prosody import Prosody, measure_prosody
 from talkies.stage.speech import Speech
 from talkies.stage.visemes import mouth_shapes
@@ -195,7 +196,7 @@ def _gaze(head: Curve, rng: np.random.Generator, style: Style, partner: Curve, r
 
 
 def _add(units: Curve, name: str, value: Curve | float) -> None:
-    for unit in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
+    for unit in sides_of(name):
         units[:, FACE_UNITS.index(unit)] += value
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talkies.domain.errors import InputError
+from talkies.domain.face_units import FACE_UNITS, sides_of
 from talkies.stage.alignment import SILENCE, Phone
 from talkies.stage.curves import GRID_RATE, grid_length, smooth
-from talkies.stage.performance import FACE_UNITS
 
 BILABIAL = frozenset({"P", "B", "M"})
 LABIODENTAL = frozenset({"F", "V"})
@@ -238,7 +238,7 @@ def _constrain(shapes: NDArray[np.float64], phones: Sequence[Phone], times: NDAr
     units = np.zeros((len(times), len(FACE_UNITS)))
 
     def put(name: str, value: NDArray[np.float64]) -> None:
-        for unit in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
+        for unit in sides_of(name):
             units[:, FACE_UNITS.index(unit)] = np.clip(value, 0, 1)
 
     put("jawOpen", jaw)
