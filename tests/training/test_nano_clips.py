@@ -201,6 +201,21 @@ def test_people_of_a_clip_face_each_other(folder: Path, codec: Path) -> None:
         assert left.person == "0" or partner_direction(left.about) > partner_direction(right.about)
 
 
+def test_of_two_who_make_gestures_one_looks_left_and_one_right(folder: Path, codec: Path) -> None:
+    track = find_tracks(folder / "tracks")[0]
+    made = build_panel(track, load_codec(codec), lambda *_: torch.zeros(1), np.random.default_rng(0), 2, "0")
+    people = [
+        replace(made, person=str(k), about={**made.about, "partner_direction_deg": towards})
+        for k, towards in enumerate((5.0, 12.0, -9.0))
+    ]
+    recipe = PrepareRecipe(
+        tracks=[], codec=codec, audio_encoder=codec, tokenizer=codec, panels=folder, output=folder,
+        latent_frames=6, people={2: 1.0}, gestures=1.0, second_gesture=1.0,
+    )  # fmt: skip
+    pairing = Pairing(recipe, people, {3: 7}, np.random.default_rng(0))
+    assert {pairing.draw()[1][0].person for _ in range(20)} == {"2"}
+
+
 def test_a_mirror_turns_people_the_other_way(tmp_path: Path, codec: Path) -> None:
     draw_track(tmp_path, 0)
     (track,) = find_tracks(tmp_path)

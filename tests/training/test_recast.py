@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,14 @@ def test_casts_show_nobody_twice_and_give_speakers_the_voices_of_speakers(shares
             assert panels[heard].about["words"]["role"] == performed.about["words"]["role"]
             others += panel is not performed
     assert (others > 0) is (shares != (0.0, 0.0))
+
+
+def test_pictures_are_of_people_who_look_to_the_same_side() -> None:
+    """Or heads would turn to where nobody in the picture looks."""
+    sides = [replace(p, about={**p.about, "partner_direction_deg": (-20.0, 20.0)[k % 2]})
+             for k, p in enumerate(map(somebody, range(8)))]  # fmt: skip
+    casting = Casting(sides, 1.0, 0.0, SPREAD, KNEE, np.random.default_rng(0))
+    shown = [(k, casting.cast([sides[k]])[0].person) for k in range(8) for _ in range(8)]
+    people = {panel.person: k for k, panel in enumerate(sides)}
+    assert all(people[person] % 2 == k % 2 for k, person in shown)
+    assert sum(people[person] != k for k, person in shown) > 32

@@ -234,7 +234,8 @@ class Pairing:
         chosen: list[tuple[Panel, int]] = []
         if self._featured and self._rng.random() < self._recipe.gestures:
             for _ in range(min(wanted, 2 if self._rng.random() < self._recipe.second_gesture else 1)):
-                number, start = self._featured[int(self._rng.integers(len(self._featured)))]
+                fitting = [f for f in self._featured if self._can_face(chosen, self._panels[f[0]])] or self._featured
+                number, start = fitting[int(self._rng.integers(len(fitting)))]
                 self._join(chosen, self._panels[number], start)
         for attempt in range(100):
             if len(chosen) == wanted:
@@ -254,6 +255,11 @@ class Pairing:
         panel, start = part
         does = part_of(panel, FRAMES * start, self.frames).gestures
         return -partner_direction(panel.about) * (_GESTURES_FACE if does else 1)
+
+    @staticmethod
+    def _can_face(chosen: list[tuple[Panel, int]], panel: Panel) -> bool:
+        """Whether somebody's partner is on the other side than those of all `chosen`."""
+        return all(partner_direction(panel.about) * partner_direction(other.about) <= 0 for other, _ in chosen)
 
     @staticmethod
     def _join(chosen: list[tuple[Panel, int]], panel: Panel, start: int) -> None:

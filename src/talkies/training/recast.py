@@ -29,7 +29,7 @@ from talkies.models.motion_latents import (
     expand_flow,
 )
 from talkies.training.liveliness import head_sway
-from talkies.training.panels import Panel
+from talkies.training.panels import Panel, partner_direction
 
 _LOOKS = ("sex", "age", "hair", "wears", "features")
 _FELT = ("mood", "mood_onset")
@@ -100,6 +100,8 @@ def recast(panel: Panel, picture: Panel, voice: Panel, spread: Sequence[float], 
 class Casting:
     """Who gives whose performance, in whose voice: anybody's, and the voices of speakers for speakers'.
 
+    Pictures are of people whose partner is on the performer's side, for that is where heads turn, and bodies show it.
+
     Args:
         panels: Everybody there is.
         recast, revoiced: Shares of people whose picture is another's, and of those whose voice is.
@@ -118,17 +120,19 @@ class Casting:
     ) -> None:
         self._recast, self._revoiced = recast, revoiced
         self._spread, self._knee, self._rng = spread, knee, rng
-        self._faces = [panel for panel in panels if face_of(panel.condition) is not None]
+        self._pictures: dict[bool, list[Panel]] = {}
         self._voices: dict[str, list[Panel]] = {}
-        for panel in self._faces:
-            self._voices.setdefault(_role(panel), []).append(panel)
+        for panel in panels:
+            if face_of(panel.condition) is not None:
+                self._pictures.setdefault(_looks_right(panel), []).append(panel)
+                self._voices.setdefault(_role(panel), []).append(panel)
 
     def cast(self, drawn: Sequence[Panel]) -> list[Panel]:
         """The performances `drawn`, with pictures and voices of their own or others'; nobody is shown twice."""
         chosen: list[Panel] = []
         for number, panel in enumerate(drawn):
             taken = {other.person for other in (*chosen, *drawn[number + 1 :])}
-            picture = self._other(self._faces, panel, self._recast)
+            picture = self._other(self._pictures.get(_looks_right(panel), []), panel, self._recast)
             picture = panel if picture.person in taken else picture
             voice = self._other(self._voices.get(_role(panel), []), panel, self._revoiced)
             own = picture is voice is panel
@@ -143,6 +147,11 @@ class Casting:
 
 def _role(panel: Panel) -> str:
     return str(panel.about["words"]["role"])
+
+
+def _looks_right(panel: Panel) -> bool:
+    """Whether a panel's partner is to the viewer's right."""
+    return partner_direction(panel.about) > 0
 
 
 def _told(panel: Panel, part: str, keys: Sequence[str]) -> dict[str, Any]:
