@@ -25,7 +25,7 @@ def main() -> None:
     asked: Counter[str] = Counter()
     made: Counter[str] = Counter()
     for sample in read_stage(arguments.sets, arguments.name, arguments.videos, arguments.limit):
-        for person, face in zip(sample.people, Observation(sample).faces, strict=True):
+        for person, face in zip(sample.people, Observation(sample).found_faces, strict=True):
             wanted = {gesture.name for gesture in person.asked or ()}
             seen = {gesture.name for gesture in head_gestures_of(face)}
             asked.update(wanted & NUMBERS.keys())
