@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 PORT = 8377
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 DIALOGUE = (
-    "Bea: Did you see the show last night?\nAna: I did!\nBea: [overlap 0.3] [nods]\nAna: [pause 0.4] It was wonderful."
+    "Bea: Did you see the show last night?\nBen: I did!\nBea: [overlap 0.3] [nods]\nBen: [pause 0.4] It was wonderful."
 )
 #: Bytes and pixels of a picture: what a page of documentation shows.
 LARGEST, WIDEST = 150_000, 1000
