@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from talkies.domain.clip import FPS
 from talkies.evaluation.sample import Observation
 from talkies.evaluation.seen_gestures import head_gestures_of
 from talkies.evaluation.sets import read_single
-
-FPS = 25
 
 
 def main() -> None:
@@ -18,7 +17,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=2)
     arguments = parser.parse_args()
     sample = read_single(arguments.film, [Path("silence")] * arguments.people)
-    for number, face in enumerate(Observation(sample).faces, 1):
+    for number, face in enumerate(Observation(sample).found_faces, 1):
         seen = [f"{g.name} {g.first / FPS:.2f} to {g.last / FPS:.2f} s" for g in head_gestures_of(face)]
         print(f"face {number}: {', '.join(seen) or 'none'}")
 

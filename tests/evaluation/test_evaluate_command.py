@@ -129,6 +129,10 @@ def test_a_stopped_measurement_keeps_what_was_measured_beside_whole_results(
     assert sorted(rows.values()) == [1, 2]
     assert rows[next(name for name in rows if name.endswith("-stopped"))] == 1
     assert {path.name for path in tmp_path.glob("*.csv")} == {"rows.csv", "rows-stopped.csv"}
+    monkeypatch.setattr("talkies.evaluation.runner.measure_one", stop)  # before the first video is measured
+    assert evaluate(*arguments)[0] == 130
+    rows = {path.stem: len(json.loads(path.read_text())["rows"]) for path in tmp_path.glob("*.json")}
+    assert sorted(rows.values()) == [0, 2]
 
 
 def test_phones_of_a_recording_become_the_truth_of_its_lips(evaluate: Command, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,23 +89,22 @@ def measure(
     if video is not None:
         chosen, _ = choose(metrics)
         found = measure_all([read_single(video, voice or [], truth or [])], chosen)
-        results, stopped = [as_results(found.rows, chosen, model or "video", video.name)], found.stopped
+        results = [as_results(found.rows, chosen, model or "video", video.name, stopped=found.stopped)]
     else:
         assert sets is not None  # noqa: S101
-        results, stopped = _measure_set(sets, name, generated, model, metrics, protocol, limit, baselines)
-    if out is not None and results:
+        results = _measure_set(sets, name, generated, model, metrics, protocol, limit, baselines)
+    if out is not None:
         save(results, out)
     for result in results:
         _show(result)
-    if stopped:
-        raise KeyboardInterrupt
+    _leave_if_stopped(results)
 
 
 def _measure_set(
     folder: Path, name: str, generated: Path | None, model: str, metrics: str, protocol: str, limit: int | None,
     baselines: bool,
-) -> tuple[list[Results], bool]:  # fmt: skip
-    """Results of the model (if any), the ground truth and shuffled voices; and whether Ctrl-C ended it early."""
+) -> list[Results]:  # fmt: skip
+    """Results of the model (if any), the ground truth and shuffled voices; after Ctrl-C, of what was measured."""
     from talkies.evaluation.metric import choose
     from talkies.evaluation.protocols import protocol as find_protocol
     from talkies.evaluation.runner import Findings, as_results, measure_all
@@ -127,7 +126,7 @@ def _measure_set(
     stopped = made is not None and made.stopped
     real = one_pass("ground truth", None, baselines) if not stopped and (baselines or made is None) else None
     stopped = stopped or (real is not None and real.stopped)
-    if made is not None and made.rows:
+    if made is not None:
         whole = distances(of_sets, made.features, real.features) if real and not stopped else None
         results.append(
             as_results(
@@ -135,7 +134,7 @@ def _measure_set(
                 making=read_making(generated), stopped=stopped,
             )
         )  # fmt: skip
-    if real is not None and real.rows:
+    if real is not None:
         whole = None if stopped else among(of_sets, real.features)
         results.append(
             as_results(
@@ -147,7 +146,13 @@ def _measure_set(
             results.append(
                 as_results(real.shuffled, chosen, "shuffled audio", label, protocol=protocol, stopped=stopped)
             )
-    return results, stopped
+    return results
+
+
+def _leave_if_stopped(results: Sequence[Results]) -> None:
+    """Goes on with Ctrl-C, once what was measured is kept."""
+    if any(result.stopped for result in results):
+        raise KeyboardInterrupt
 
 
 def _show(result: Results) -> None:
@@ -253,11 +258,9 @@ def run(
     videos = generate_set(model, sets, out / "videos", name, limit, steps, seed)
     if exchanged:
         generate_set(model, sets, videos / EXCHANGED, name, limit, steps, seed, exchanged=True)
-    results, stopped = _measure_set(sets, name, videos, Path(model).name, metrics, protocol, limit, baselines)
-    if results:
-        save(results, out / "results")
-    if stopped:
-        raise KeyboardInterrupt
+    results = _measure_set(sets, name, videos, Path(model).name, metrics, protocol, limit, baselines)
+    save(results, out / "results")
+    _leave_if_stopped(results)
     page = out / f"report{ending(protocol)}.html"
     with staged(page) as scratch:
         scratch.write_text(html(results), encoding="utf-8")

@@ -24,17 +24,15 @@ def align(
     voice: Annotated[Path, typer.Argument(help="A recording, or a film with its sound.", show_default=False)],
     text: Annotated[str, typer.Option(help="What is said in it, word by word.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Label file, .lab: start, end and phone per line.")],
-    sung: Annotated[bool, typer.Option("--sung", help="Vowels may last for two seconds, not 0.6.")] = False,
 ) -> None:
     """Find when each phone of a text is spoken in a recording (forced alignment), for `measure --truth`."""
     from talkies.evaluation.phones import write_phones
     from talkies.evaluation.sets import read_sound
-    from talkies.stage.alignment import LONGEST_SPOKEN, LONGEST_SUNG
     from talkies.stage.alignment import align as find_phones
 
     if out.suffix.lower() != ".lab":
         raise InputError(f"--out {out} is no label file.", "Name it .lab.")
-    found = find_phones(read_sound(voice), text, LONGEST_SUNG if sung else LONGEST_SPOKEN)
+    found = find_phones(read_sound(voice), text)
     write_phones(out, tuple((phone.label, phone.start, phone.end) for phone in found.phones))
     for word in found.words:
         typer.echo(f"{word.start:7.2f} {word.end:7.2f}  {word.text}")

@@ -75,8 +75,8 @@ class Results(_Strict):
         columns: What the numbers mean. rows: One per video.
         whole: Numbers of the whole set (FID, ...). whole_intervals: Their 95 % confidence intervals.
         notes: What could not be computed and why.
-        made: Version, date, machine, the intervals' seed, `stopped` where Ctrl-C ended it early, and what the videos
-            were generated with (`generation ...`).
+        made: Version, date, machine, the intervals' seed, and what the videos were generated with (`generation ...`).
+        stopped: Ctrl-C came before all was measured.
     """
 
     format: Literal["talkies-evaluation"] = "talkies-evaluation"
@@ -90,6 +90,7 @@ class Results(_Strict):
     whole_intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     made: dict[str, str] = Field(default_factory=dict)
+    stopped: bool = False
 
     def column(self, name: str) -> dict[str, float]:
         """Values of one column by key, where they have a meaning."""
@@ -112,8 +113,8 @@ def save(results: Sequence[Results], folder: Path) -> None:
         with staged(folder / f"{_file_name(result)}.json") as scratch:
             scratch.write_text(json.dumps(result.model_dump(), indent=1) + "\n", encoding="utf-8")
     protocols = {result.protocol for result in results}
-    stopped = "-stopped" if any("stopped" in result.made for result in results) else ""
-    with staged(folder / f"rows{ending(protocols.pop()) if len(protocols) == 1 else ''}{stopped}.csv") as scratch:
+    name = "rows" + (ending(protocols.pop()) if len(protocols) == 1 else "")
+    with staged(folder / f"{name}{_unfinished(any(result.stopped for result in results))}.csv") as scratch:
         scratch.write_text(as_csv(results), encoding="utf-8")
 
 
@@ -160,8 +161,12 @@ def _load(path: Path) -> Results:
 
 def _file_name(result: Results) -> str:
     plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in f"{result.set}-{result.model}")
-    stopped = "-stopped" if "stopped" in result.made else ""  # must not take the place of whole results
-    return (plain.strip("-").lower() or "results") + ending(result.protocol) + stopped
+    return (plain.strip("-").lower() or "results") + ending(result.protocol) + _unfinished(result.stopped)
+
+
+def _unfinished(stopped: bool) -> str:
+    """What file names end with where results are not whole, so that they never replace whole ones."""
+    return "-stopped" if stopped else ""
 
 
 def ending(protocol: str) -> str:

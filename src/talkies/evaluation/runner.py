@@ -284,7 +284,6 @@ def as_results(
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "seed": str(SEED),
-        **({"stopped": "early"} if stopped else {}),
         **{f"generation {name}": value for name, value in (making or {}).items()},
     }
     return Results(
@@ -297,4 +296,5 @@ def as_results(
         whole_intervals=dict(whole.intervals),
         notes=(*missing, *whole.notes),
         made=made,
+        stopped=stopped,
     )

@@ -23,8 +23,6 @@ _STEP = 0.01  # s, the aligner's frame
 #: The aligner hears 25.6 ms around the middle of each step but counts time from the window's start.
 _LAG = (0.0256 - _STEP) / 2
 _MARGIN = 0.2  # s of near-silence put around a clip: the model wants to hear silence first
-#: Longest phone of an alignment that is believed, in s.
-LONGEST_SPOKEN, LONGEST_SUNG = 0.6, 2.0
 _STOPS = frozenset({"P", "T", "K", "B", "D", "G", "CH", "JH"})
 _SHORTEST_PAUSE = 0.05  # s
 _PAUSES = frozenset({"<s>", "</s>", "<sil>", "(NULL)", "[NOISE]", "[SPEECH]"})
@@ -84,7 +82,7 @@ class Alignment:
     words: tuple[Word, ...]
 
 
-def align(waveform: NDArray[np.float32], text: str, longest: float = LONGEST_SPOKEN) -> Alignment:
+def align(waveform: NDArray[np.float32], text: str) -> Alignment:
     """Find the words and phones of `text` in `waveform` `[n]` (16 kHz).
 
     Raises:
@@ -102,15 +100,15 @@ def align(waveform: NDArray[np.float32], text: str, longest: float = LONGEST_SPO
         raise AlignmentError("the aligner left words out")
     found, spans = _carve_pauses(found, spans, _power(waveform))
     phones = _merge(found, len(waveform) / SAMPLING_RATE)
-    check_phones(phones, waveform, longest)
+    check_phones(phones, waveform)
     return Alignment(phones, spans)
 
 
-def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32], longest: float = LONGEST_SPOKEN) -> None:
+def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32]) -> None:
     """Refuse an alignment that contradicts the sound or the way people speak.
 
     Raises:
-        AlignmentError: A phone lasts longer than `longest` seconds, more than 12 % of them are at the aligner's floor
+        AlignmentError: A phone lasts longer than 0.6 s, more than 12 % of them are at the aligner's floor
             of 30 ms in a row of five, the speech is slower than 5 or faster than 22 phones a second, sound energy lies
             in pauses, or phones lie in silence.
     """
@@ -118,7 +116,7 @@ def check_phones(phones: tuple[Phone, ...], waveform: NDArray[np.float32], longe
     if not spoken:
         raise AlignmentError("the alignment holds no speech")
     durations = np.array([phone.end - phone.start for phone in spoken])
-    if durations.max() > longest:
+    if durations.max() > 0.6:
         raise AlignmentError(f"a phone lasts {durations.max():.2f} s")
     rate = len(spoken) / durations.sum()
     if not 5 <= rate <= 22:
